@@ -1,0 +1,5 @@
+"""``python -m mull``: the command line."""
+
+from mull.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,135 @@
+"""Answering one problem within a budget: by a strategy, or by a fitted policy.
+
+A policy first spends its probe (a few samples, scored), reads the difficulty off it, and
+spends the rest on the arm for that difficulty; the probe's samples vote with the arm's.
+The module decides nothing itself: the driver runs, the policy chooses, a selector votes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mull.cost import Cost
+from mull.drive import Driver, Result, Task
+from mull.engines.small import SmallEngine
+from mull.policy_file import Policy
+from mull.problems import Problem, validate
+from mull.select import SELECTORS
+from mull.strategies.base import Arm, find
+from mull.tiny.load import checkpoint
+from mull.trace import Candidate
+from mull.verifiers.small import SmallVerifier
+
+#: Probe and arm draw different numbers even where they are the same strategy at the same budget.
+_PROBE_SEED = 1_000_003
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer (None if no candidate has one), who voted for what, and what it cost.
+
+    ``difficulty`` is what the probe read (the mean score, higher is easier) and ``bin`` what
+    it means to the policy (0: easiest); both None without a policy. ``probe`` of the
+    candidates, the first ones, are the probe's.
+    """
+
+    answer: str | None
+    arm: Arm
+    candidates: tuple[Candidate, ...]
+    weights: Mapping[str, float]
+    cost: Cost
+    events: tuple[str, ...] = ()
+    probe: int = 0
+    difficulty: float | None = None
+    bin: int | None = None
+
+
+def driver(
+    engine: Path | str | None = None, prm: Path | str | None = None, *, seed: int = 0, max_tokens: int = 256
+) -> Driver:
+    """A driver over checkpoints' folders; the small world's without ``engine``."""
+    if engine is None:
+        engine, prm = checkpoint("proposer"), prm or checkpoint("prm")
+    verifier = None if prm is None else SmallVerifier.load(prm)
+    return Driver(SmallEngine.load(engine), verifier, seed=seed, max_tokens=max_tokens)
+
+
+def ask(
+    prompt: str,
+    budget: int,
+    *,
+    strategy: str | Arm = "best_of_n_weighted",
+    policy: Policy | None = None,
+    using: Driver | None = None,
+    seed: int = 0,
+) -> Answer:
+    """Answer ``prompt`` within ``budget`` generations.
+
+    ``strategy`` is a name or an arm (whose own budget then counts); with ``policy`` it is not
+    looked at. ``using`` is the small world's :func:`driver` if None.
+    """
+    (problem,) = validate(
+        [Problem("asked", prompt if using or prompt.endswith("\n") else prompt + "\n")], graded=False
+    )
+    using = using or driver(seed=seed)
+    notes = _notes(problem, using, policy)
+    if policy is not None:
+        return _by_policy(problem, budget, policy, using, notes)
+    arm = strategy if isinstance(strategy, Arm) else Arm(strategy, budget)
+    (result,) = using.run([Task(problem, arm)])
+    return _answer(problem, arm, None, result, notes)
+
+
+def _notes(problem: Problem, using: Driver, policy: Policy | None) -> list[str]:
+    notes = []
+    if isinstance(using.engine, SmallEngine):
+        words = using.engine.words
+        if words.text(words.prompt(problem.prompt)) != problem.prompt:
+            notes.append("the model's vocabulary cannot spell this problem; expect nonsense")
+    if policy is not None and policy.provenance.engine != using.engine.name:
+        notes.append(f"the policy was fitted to {policy.provenance.engine}, not to {using.engine.name}")
+    return notes
+
+
+def _by_policy(problem: Problem, budget: int, policy: Policy, using: Driver, notes: list[str]) -> Answer:
+    row = policy.row(budget, "charged")
+    probe: Result | None = None
+    value, place = None, 0
+    if row.probe:
+        early = replace(using, seed=using.seed + _PROBE_SEED)
+        (probe,) = early.run([Task(problem, Arm("best_of_n_weighted", row.probe))])
+        scores = [c.scores.last for c in probe.candidates if c.scores is not None]
+        value = sum(scores) / len(scores) if scores else float("nan")
+        place = row.bin_of(value)
+    arm = row.entries[place].arm
+    left = arm
+    if probe is not None and find(arm.strategy).verifier != "process":  # its samples include the probe's
+        left = replace(arm, budget=arm.budget - row.probe)
+    result = None
+    if left.budget > 0:
+        (result,) = using.run([Task(problem, left)])
+    found = _answer(problem, arm, probe, result, notes)
+    return replace(found, difficulty=None if value is None or value != value else value, bin=place)
+
+
+def _answer(
+    problem: Problem, arm: Arm, probe: Result | None, result: Result | None, notes: list[str]
+) -> Answer:
+    """The vote over the probe's candidates and the arm's."""
+    results = [each for each in (probe, result) if each is not None]
+    candidates = tuple(c for each in results for c in each.candidates)
+    selection = SELECTORS[find(arm.strategy).selector](problem.id, candidates)
+    return Answer(
+        selection.answer,
+        arm,
+        candidates,
+        selection.weights,
+        sum((each.cost for each in results), Cost()),
+        (*notes, *(event for each in results for event in each.events)),
+        len(probe.candidates) if probe else 0,
+    )
+
+
+__all__ = ["Answer", "ask", "driver"]

@@ -1,0 +1,115 @@
+"""``mull study`` and ``mull report``: measure, and look again at what was measured."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+_STUDY = """\
+examples:
+  mull study --quick                    the built-in small world in about a minute
+  mull study                            500 problems, pools of 256, search up to 64 generations
+  mull study mine.toml --out mine       a study of your own; the same command goes on if cut off
+
+mine.toml:
+  name = "mine"
+  pool = 256                            # samples a problem; a power of two
+  engine = "tiny"                       # or the folder of a checkpoint
+  verifiers = { prm = "tiny", orm = "tiny" }
+  problems = { source = "tiny", split = "test", count = 100 }
+                                        # or { source = "problems.jsonl" }: prompt, answer, id
+  [[arms]]
+  strategy = "beam"
+  params = { width = 4 }
+  budgets = [4, 16, 64]
+also: seed, temperature, max_tokens. Majority and best-of-N come from the pool and need no arm.
+"""
+
+
+def add(commands: Any) -> None:
+    """Put the commands on the parser."""
+    own = commands.add_parser(
+        "study",
+        help="measure strategies on problems, and fit a policy",
+        description="Run a study, or go on with one that was cut off; then analyse and report it.",
+        epilog=_STUDY,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    own.add_argument(
+        "study", nargs="?", type=Path, metavar="STUDY.toml", help="default: the built-in small world"
+    )
+    own.add_argument(
+        "--out", type=Path, default=Path("mull-study"), metavar="DIR", help="default: %(default)s"
+    )
+    size = own.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="the built-in study, smaller: about a minute")
+    size.add_argument(
+        "--full", action="store_true", help="the built-in study, larger: pools of 2048, search to 256"
+    )
+    own.add_argument("--workers", type=_count, metavar="N", help="processes (default: the cores there are)")
+    own.add_argument("--json", action="store_true", help="print summary.json instead of tables")
+    own.set_defaults(run=run, parser=own)
+    again = commands.add_parser(
+        "report",
+        help="analyse a recorded study again and write its report",
+        description="Compute summary.json, policy.json and report.html anew from a finished study's folder.",
+        epilog="example:\n  mull report mull-study",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    again.add_argument("dir", type=Path, metavar="DIR")
+    again.add_argument("--json", action="store_true", help="print summary.json instead of tables")
+    again.set_defaults(run=run_report)
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run or continue a study, then show it."""
+    if args.study is not None and (args.quick or args.full):
+        args.parser.error("--quick and --full are sizes of the built-in study; STUDY.toml has its own")
+    print("mull: starting", file=sys.stderr, flush=True)
+    from mull.study.builtin import builtin
+    from mull.study.config import read
+    from mull.study.progress import reporter
+    from mull.study.run import run_study
+
+    study = builtin("quick" if args.quick else "full" if args.full else "default")
+    if args.study is not None:
+        study = read(args.study)
+    try:
+        summary = run_study(study, args.out, workers=args.workers, say=reporter())
+    except KeyboardInterrupt:
+        print("\nmull: interrupted; the same command goes on", file=sys.stderr)
+        return 130
+    return show(summary, args.out, as_json=args.json)
+
+
+def run_report(args: argparse.Namespace) -> int:
+    """Analyse a finished study anew, then show it."""
+    from mull.study.run import report
+
+    return show(report(args.dir), args.dir, as_json=args.json)
+
+
+def show(summary: dict[str, Any], folder: Path, *, as_json: bool) -> int:
+    """Write the page; print the tables, or the summary."""
+    from mull.report import table, write
+
+    page = write(folder)
+    if as_json:
+        print(json.dumps(summary, indent=1))
+        return 0
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else 132)
+    console.print(table(summary))
+    console.print(f"report: {page}", soft_wrap=True, highlight=False, markup=False)
+    return 0

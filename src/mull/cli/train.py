@@ -1,0 +1,45 @@
+"""``mull train``: train the small world's models again, from nothing."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from mull.errors import MullError
+
+
+def add(commands: Any) -> None:
+    """Put the command on the parser."""
+    own = commands.add_parser(
+        "train",
+        help="train models (needs the extra: pip install 'mull[train]')",
+        description="Train models. Needs torch: pip install 'mull[train]'.",
+        epilog="example:\n  mull train tiny --out my-tiny",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    kinds = own.add_subparsers(dest="kind", required=True, metavar="WHAT", title="what to train")
+    tiny = kinds.add_parser(
+        "tiny",
+        help="the small world's proposer and verifiers",
+        description="Train the small world's proposer, PRM and ORM; goes on where it was cut off.",
+        epilog="example:\n  mull train tiny --out my-tiny",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    tiny.add_argument(
+        "--out", type=Path, default=Path("mull-tiny"), metavar="DIR", help="default: %(default)s"
+    )
+    tiny.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, saying how far it is."""
+    try:
+        import torch  # noqa: F401
+        import transformers  # noqa: F401
+    except ImportError:
+        raise MullError("training needs the extra: pip install 'mull[train]'") from None
+    from mull.train.tiny import train_tiny
+
+    train_tiny(args.out, lambda line: print(line, flush=True))
+    return 0

@@ -1,0 +1,347 @@
+"""The driver: runs strategies on problems, against one engine and its verifiers.
+
+It is the only place that does I/O, and everything a strategy must not do itself is done
+here: batching, seeds, the budget, the ledger, the record, and what becomes of failures.
+A result depends on the study's seed, the problem and the arm alone. The driver never
+chooses between traces and never makes up a score or a token count.
+
+What happens when something goes wrong, always with an event that says so:
+
+- the engine raises, is too slow, gives nothing or breaks its contract: the trace comes
+  back with finish "error"; it has no answer, and the problem goes on;
+- a trace is cut by length: it is kept, and its answer is looked for in its whole lines;
+- the verifier raises, gives no scores, not one value a step (or one in all), or a value
+  outside [0, 1]: the trace is unscored.
+
+Only a :class:`~mull.errors.MullError` (a mistake to put right, such as a wrong address) and
+a :class:`~mull.meter.BudgetExceeded` (a strategy's bug) end the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from weakref import WeakKeyDictionary
+
+from mull.answers import Extract, extract_answer, is_correct
+from mull.calls import Apart, Calls, Together
+from mull.cost import Cost
+from mull.engines.base import Continuation, Engine, Job
+from mull.errors import MullError
+from mull.meter import Meter
+from mull.problems import Problem
+from mull.seeds import seed_for
+from mull.select import SELECTORS, Selection
+from mull.strategies.base import Arm, Finals, find, start
+from mull.trace import Candidate, Sample, Score, Scores, Trace
+from mull.tree import Recorder, Round, tree
+from mull.verifiers.base import Verdict, Verifier
+
+
+@dataclass(frozen=True)
+class Task:
+    """One arm on one problem."""
+
+    problem: Problem
+    arm: Arm
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a task.
+
+    ``candidates`` are the strategy's finals, in its order; ``correct`` is None where
+    the problem has no gold answer; ``cost`` holds everything spent, pruned branches and
+    rollouts too; ``events`` are one-liners on what went wrong; ``rounds`` is the search
+    tree (see :func:`mull.tree.tree`), empty unless the driver records.
+    """
+
+    task: Task
+    candidates: tuple[Candidate, ...]
+    selection: Selection
+    correct: bool | None
+    cost: Cost
+    events: tuple[str, ...] = ()
+    rounds: tuple[Round, ...] = ()
+
+
+OnResult = Callable[[Result], None]
+
+
+@dataclass(frozen=True)
+class Driver:
+    """Runs tasks against one engine.
+
+    ``verifier`` is one verifier for all strategies, or one for each need ("outcome",
+    "process"; a process verifier serves for "outcome" where there is no other).
+    ``temperature`` is what strategies that do not set their own sample at;
+    ``max_tokens`` caps a whole solution, whatever the number of its steps; ``extract``
+    takes the answer from a solution's text. At most ``concurrency`` tasks are in
+    flight. ``timeout`` (seconds) limits each call where the engine takes them apart.
+    ``record`` keeps the search tree.
+
+    One driver may serve several :meth:`drive` calls at the same time; their requests share
+    the engine's batches.
+    """
+
+    engine: Engine
+    verifier: Verifier | Mapping[str, Verifier] | None = None
+    seed: int = field(kw_only=True)
+    temperature: float = field(default=1.0, kw_only=True)
+    max_tokens: int = field(default=400, kw_only=True)
+    extract: Extract = field(default=extract_answer, kw_only=True)
+    concurrency: int = field(default=64, kw_only=True)
+    timeout: float | None = field(default=None, kw_only=True)
+    record: bool = field(default=False, kw_only=True)
+    _calls: WeakKeyDictionary[asyncio.AbstractEventLoop, Together] = field(
+        default_factory=WeakKeyDictionary, init=False, repr=False, compare=False
+    )
+
+    def run(self, tasks: Iterable[Task], on_result: OnResult | None = None) -> list[Result]:
+        """:meth:`drive` from synchronous code. In a running event loop, await that instead."""
+        return asyncio.run(self.drive(tasks, on_result))
+
+    async def drive(self, tasks: Iterable[Task], on_result: OnResult | None = None) -> list[Result]:
+        """The tasks' results, in order; ``on_result`` gets each as it finishes, in any order.
+
+        All arms are checked before anything is sampled: raises :class:`MullError` for an
+        unknown strategy or parameter, a missing verifier or a budget that cannot be met.
+        """
+        todo = list(tasks)
+        for arm, problem in {task.arm: task.problem for task in todo}.items():
+            start(arm, problem).close()
+            self._verifier_for(arm)
+        results: list[Result | None] = [None] * len(todo)
+        queue = iter(range(len(todo)))
+        calls = self._calls_here()
+
+        async def work() -> None:
+            for i in queue:
+                results[i] = found = await _Run(self, calls, todo[i]).result()
+                if on_result is not None:
+                    on_result(found)
+
+        workers = []
+        for _ in range(min(self.concurrency, len(todo))):
+            calls.join()
+            worker = asyncio.create_task(work())
+            worker.add_done_callback(lambda _: calls.leave())
+            workers.append(worker)
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+        return [result for result in results if result is not None]
+
+    def _calls_here(self) -> Calls:
+        if self.engine.batching == "apart":
+            return Apart(self.timeout)
+        return self._calls.setdefault(asyncio.get_running_loop(), Together())
+
+    def _verifier_for(self, arm: Arm) -> Verifier | None:
+        """The verifier that the arm's strategy uses, None if it needs none."""
+        need = find(arm.strategy).verifier
+        if need == "none":
+            return None
+        if not isinstance(self.verifier, Mapping):
+            found = self.verifier
+        elif need == "outcome":
+            found = self.verifier.get("outcome", self.verifier.get("process"))
+        else:
+            found = self.verifier.get("process")
+        if found is None:
+            raise MullError(f"strategy {arm.strategy!r} needs a verifier ({need}), and there is none")
+        return found
+
+
+class _Run:
+    """One task on its way: its requests, its ledger, its events."""
+
+    def __init__(self, driver: Driver, calls: Calls, task: Task) -> None:
+        self.driver, self.calls, self.task = driver, calls, task
+        self.verifier = driver._verifier_for(task.arm)
+        self.meter = Meter()
+        self.cost = Cost()
+        self.events: list[str] = []
+        self.recorder = Recorder() if driver.record else None
+        self.number = 0  # of the request at hand, from 0
+
+    async def result(self) -> Result:
+        """Drive the task's strategy to its end."""
+        plan = start(self.task.arm, self.task.problem)
+        answer: object = None
+        while True:
+            try:
+                request = plan.send(answer)
+            except StopIteration as stop:
+                return self.finish(stop.value)
+            who = f"{self.task.arm} on problem {self.task.problem.id!r}"
+            self.meter.charge(request, self.task.arm.budget, who)
+            answer = await (self.sample(request) if isinstance(request, Sample) else self.score(request))
+            self.number += 1
+
+    def finish(self, finals: Finals) -> Result:
+        """The result, from what the strategy returned."""
+        driver, problem = self.driver, self.task.problem
+        found = tuple(Candidate(trace, answer_of(trace, driver.extract), scores) for trace, scores in finals)
+        if self.recorder:
+            self.recorder.ended(
+                [c.trace for c in found], [c.scores for c in found], [c.answer for c in found]
+            )
+        if self.verifier is not None and all(c.scores is None for c in found):
+            self.events.append(f"no candidate was scored; is verifier {self.verifier.name!r} broken?")
+        if all(c.answer is None for c in found):
+            self.events.append(f"none of {len(found)} candidates has an answer")
+        chosen = SELECTORS[find(self.task.arm.strategy).selector](problem.id, found)
+        return Result(
+            self.task,
+            found,
+            chosen,
+            None if problem.gold is None else is_correct(chosen.answer, problem.gold),
+            replace(self.cost, generations=self.meter.generations),
+            tuple(self.events),
+            tuple(self.recorder.rounds) if self.recorder else (),
+        )
+
+    async def sample(self, request: Sample) -> list[Trace]:
+        """Answer a Sample request: every trace continued, the closed ones as they were."""
+        steps = 1 if request.until == "step" else None
+        heat = self.driver.temperature if request.temperature is None else request.temperature
+        found, whys = await self.continued(request.traces, steps, heat)
+        self.report(whys)
+        if self.recorder:
+            self.recorder.sampled(request.traces, found)
+        return found
+
+    async def score(self, request: Score) -> list[Scores | None]:
+        """Answer a Score request: rollouts first where asked for, then one verdict a trace."""
+        traces: Sequence[Trace] = request.traces
+        whys: list[str] = [""] * len(traces)
+        if request.lookahead > 0:
+            traces, failed = await self.continued(traces, request.lookahead, 0.0)
+            for i, trace in enumerate(traces):
+                if trace.finish == "error" and request.traces[i].open:
+                    whys[i] = f"unscored: the rollout failed: {failed[i]}"
+        fit = [i for i, trace in enumerate(traces) if trace.steps and trace.finish != "error"]
+        found: list[Scores | None] = [None] * len(traces)
+        for i, verdict in zip(fit, await self.verdicts([traces[i] for i in fit]), strict=True):
+            self.cost += verdict.cost
+            problem = flaw(verdict, traces[i])
+            if problem:
+                whys[i] = f"unscored: {problem}"
+            else:
+                found[i] = verdict.scores
+        self.report(whys)
+        if self.recorder:
+            self.recorder.scored(request, found)
+        return found
+
+    async def continued(
+        self, traces: Sequence[Trace], steps: int | None, temperature: float
+    ) -> tuple[list[Trace], list[str]]:
+        """The traces continued where open, and for each what went wrong ("" if nothing)."""
+        found, whys = list(traces), [""] * len(traces)
+        jobs: dict[int, Job] = {}
+        for i, trace in enumerate(traces):
+            room = self.driver.max_tokens - len(trace.tokens)
+            if trace.open and room <= 0:
+                found[i] = trace.then((), "length")
+            elif trace.open:
+                seed = seed_for(self.driver.seed, self.task.problem.id, self.task.arm, self.number, i)
+                jobs[i] = Job(trace, steps, temperature, seed, room)
+        for i, made in zip(jobs, await self.continuations(list(jobs.values())), strict=True):
+            self.cost += made.cost
+            found[i] = checked(jobs[i], made.trace)
+        for i, trace in enumerate(found):
+            if trace is not traces[i]:
+                whys[i] = mishap(trace, self.driver.max_tokens)
+        return found, whys
+
+    async def continuations(self, jobs: list[Job]) -> list[Continuation]:
+        """The engine's answer; if it fails, every job's trace with that error."""
+        if not jobs:
+            return []
+        try:
+            return await self.calls.ask(self.driver.engine.sample, jobs)
+        except MullError:
+            raise
+        except Exception as error:
+            return [Continuation(j.trace.then((), "error", described(error)), Cost()) for j in jobs]
+
+    async def verdicts(self, traces: list[Trace]) -> list[Verdict]:
+        """The verifier's answer; if it fails, verdicts that say so."""
+        if not traces:
+            return []
+        if self.verifier is None:
+            name = self.task.arm.strategy
+            raise MullError(f"strategy {name!r} asked for scores, but is registered as needing no verifier")
+        try:
+            return await self.calls.ask(self.verifier.score, traces)
+        except MullError:
+            raise
+        except Exception as error:
+            return [Verdict(None, error=described(error))] * len(traces)
+
+    def report(self, whys: Sequence[str]) -> None:
+        """Add an event for each thing that went wrong in the request at hand."""
+        for why in dict.fromkeys(filter(None, whys)):
+            which = [str(i + 1) for i, other in enumerate(whys) if other == why]
+            shown = ", ".join(which[:8]) + (", ..." if len(which) > 8 else "")
+            self.events.append(f"request {self.number + 1}, trace {shown} of {len(whys)}: {why}")
+
+
+def answer_of(trace: Trace, extract: Extract) -> str | None:
+    """The answer of a finished trace: none if it failed, from its whole lines if it was cut."""
+    if trace.finish == "stop":
+        return extract(trace.text)
+    if trace.finish in ("length", "budget"):
+        return extract("".join(trace.text.rpartition("\n")[:2]))
+    return None
+
+
+def checked(job: Job, trace: Trace) -> Trace:
+    """What the engine made of a job, as an error if it breaks the engine's contract or is empty."""
+    before, grown = job.trace, len(trace.steps) - len(job.trace.steps)
+    if trace.finish == "error":
+        return trace
+    if trace.steps[: len(before.steps)] != before.steps:
+        wrong = "the engine answered with another trace"
+    elif job.steps is not None and grown > job.steps:
+        wrong = f"the engine sampled {grown} steps where {job.steps} were asked for"
+    elif not trace.text or (trace.open and grown == 0):
+        wrong = "empty completion"
+    elif trace.open and job.steps is None:
+        wrong = "the engine left a solution open that was to be sampled to its end"
+    else:
+        return trace
+    return before.then((), "error", wrong)
+
+
+def mishap(trace: Trace, max_tokens: int) -> str:
+    """What went wrong with a continued trace, "" if nothing."""
+    if trace.finish == "error":
+        return trace.error or "the engine failed without a reason"
+    return f"cut by length (limit {max_tokens} tokens)" if trace.finish == "length" else ""
+
+
+def flaw(verdict: Verdict, trace: Trace) -> str:
+    """Why a verdict on a trace is no use, "" if it is."""
+    if verdict.scores is None:
+        return verdict.error or "the verifier gave no scores and no reason"
+    values = verdict.scores.steps
+    if len(values) not in {1, len(trace.steps)}:
+        return f"the verifier gave {len(values)} values for {len(trace.steps)} steps"
+    bad = [value for value in values if not 0.0 <= value <= 1.0]  # NaN is not in there either
+    return f"the verifier gave {bad[0]}, which is not in [0, 1]" if bad else ""
+
+
+def described(error: Exception) -> str:
+    """An exception in one line."""
+    lines = str(error).split("\n")
+    return f"{type(error).__name__}: {lines[0]}" if lines[0] else type(error).__name__
+
+
+__all__ = ["Driver", "OnResult", "Result", "Task", "tree"]

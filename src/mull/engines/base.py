@@ -1,0 +1,61 @@
+"""What an engine is: the one thing that continues traces.
+
+Engines know traces and tokens, and nothing of strategies, budgets or answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from mull.cost import Cost, ModelSize
+from mull.trace import Trace
+
+
+@dataclass(frozen=True)
+class Job:
+    """One trace to continue.
+
+    ``seed`` (64 bits) fixes the randomness of this continuation alone: the result
+    must not depend on the other jobs of a call. ``steps`` caps the number of steps
+    sampled (None: to the end). ``temperature`` 0 is greedy.
+    """
+
+    trace: Trace
+    steps: int | None
+    temperature: float
+    seed: int
+    max_tokens: int
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """What became of a job: the longer trace, and what it cost (``generations`` 0).
+
+    A failure is a trace with ``finish="error"`` and a message, never an exception.
+    """
+
+    trace: Trace
+    cost: Cost
+
+
+class Engine(Protocol):
+    """Continues traces. ``name`` identifies model and settings in records."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def size(self) -> ModelSize: ...
+    @property
+    def batching(self) -> Literal["together", "apart"]:
+        """"together": give it all jobs in flight in one call; "apart": as they come."""
+        ...
+
+    async def sample(self, jobs: Sequence[Job]) -> list[Continuation]:
+        """Continue every job's trace; one result a job, in order.
+
+        Each job ends at its ``steps``-th step end, at the model's own end
+        (finish "stop"), or at ``max_tokens`` (finish "length").
+        """
+        ...

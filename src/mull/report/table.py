@@ -1,0 +1,107 @@
+"""The terminal's table at the end of a study: accuracy by budget, policies, headline.
+
+At most 100 columns wide: where a study has more budgets than fit, the table keeps the
+first, the last and as many between as there is room for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from mull.report.finding import POLICIES, ratio
+from mull.report.page import check
+from mull.report.series import finite, group
+
+_COLUMNS = 6
+_POLICY_ROWS = {
+    "oracle": "policy, oracle difficulty",
+    "predicted": "policy, predicted difficulty",
+    "charged": "policy, difficulty charged",
+}
+
+
+def table(summary: Mapping[str, Any]) -> Group:
+    """What a terminal shows of a summary: two tables and the warnings."""
+    check(summary)
+    parts: list[Table | Text] = [_accuracy(summary), _headline(summary)]
+    parts += [Text(f"warning: {sentence}", style="yellow") for sentence in summary["warnings"]]
+    return Group(*parts)
+
+
+def _accuracy(summary: Mapping[str, Any]) -> Table:
+    arms, optimal = summary["arms"], summary["compute_optimal"]
+    lines = [s for s in group(arms) if s.main]
+    budgets = _thin(
+        sorted(
+            {float(r["budget"]) for r in optimal} or {float(arms[i]["budget"]) for s in lines for i in s.arms}
+        )
+    )
+    study = summary["study"]
+    made = Table(
+        title=Text(f"{study.get('name') or 'study'}: accuracy in % on {summary['problems']} problems"),
+        caption="± is half the 95 % interval; – is not measured",
+        caption_justify="left",
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
+    )
+    made.add_column("generations", overflow="ellipsis", no_wrap=True, max_width=30)
+    for budget in budgets:
+        made.add_column(f"{budget:g}", justify="right", no_wrap=True)
+    for line in lines:
+        rows = {float(arms[i]["budget"]): arms[i] for i in line.arms}
+        cells = [_cell(rows.get(b), "accuracy", "ci95") for b in budgets]
+        made.add_row(Text(line.label), *cells)
+    made.add_section()
+    at = {float(r["budget"]): r for r in optimal}
+    for name, label in _POLICY_ROWS.items():
+        made.add_row(label, *(_cell(at.get(b), name, f"{name}_ci95") for b in budgets), style="bold")
+    return made
+
+
+def _headline(summary: Mapping[str, Any]) -> Table:
+    made = Table(
+        title="best-of-N weighted's compute over the policy's, at equal accuracy (above 1: the policy saves)",
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
+    )
+    for name in ("policy", "in generations", "in FLOPs", "at accuracy"):
+        made.add_column(name, justify="left" if name == "policy" else "right", no_wrap=True)
+    ratios = summary["headline"].get("equal_accuracy_ratio") or {}
+    for name in POLICIES:
+        row = ratios.get(name)
+        where = finite((row or {}).get("accuracy"))
+        shown = "–" if where is None else f"{100 * where:.1f} %"
+        made.add_row(_POLICY_ROWS[name], ratio(row, "generations"), ratio(row, "flops"), shown)
+    return made
+
+
+def _cell(row: Mapping[str, Any] | None, name: str, span: str) -> str:
+    """``33.7 ±2.1``; a dash where nothing was measured."""
+    number = finite((row or {}).get(name))
+    if number is None:
+        return "–"
+    ends = (row or {}).get(span)
+    if not isinstance(ends, list | tuple) or len(ends) != 2:
+        return f"{100 * number:.1f}"
+    low, high = finite(ends[0]), finite(ends[1])
+    if low is None or high is None:
+        return f"{100 * number:.1f}"
+    return f"{100 * number:.1f} ±{50 * (high - low):.1f}"
+
+
+def _thin(budgets: Sequence[float]) -> list[float]:
+    """At most six budgets, the ends always among them."""
+    if len(budgets) <= _COLUMNS:
+        return list(budgets)
+    last = len(budgets) - 1
+    keep = sorted({round(i * last / (_COLUMNS - 1)) for i in range(_COLUMNS)})
+    return [budgets[i] for i in keep]

@@ -1,0 +1,226 @@
+"""From shards to arrays: the pool, every arm's accuracy and cost on every problem.
+
+Costs of n pooled samples are exact means over subsets: the prompt is processed once, each
+sample adds its own tokens, and a verifier reads each *different* solution once, as the
+driver's live runs do. The module reads and adds up; what is concluded is the summary's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from mull.answers import is_correct
+from mull.errors import MullError
+from mull.strategies.base import Arm, find
+from mull.study import estimators
+from mull.study.estimators import Draws, Pool
+from mull.study.folder import Recorded
+from mull.study.plan import live
+
+Floats = NDArray[np.float64]
+#: Random orders of the pool that accuracies between 2 and S samples are averaged over.
+DRAWS = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Measure:
+    """An arm on every problem, arrays [P]: means where the pool was resampled, else the one run."""
+
+    accuracy: Floats
+    generations: Floats
+    completion_tokens: Floats
+    verifier_tokens: Floats
+    flops: Floats
+
+    @property
+    def tokens(self) -> Floats:
+        """The proposer's tokens and the verifier's."""
+        return self.completion_tokens + self.verifier_tokens
+
+
+@dataclass(frozen=True, eq=False)
+class Vote:
+    """One problem's candidates: each with its answer (None: none) and score (NaN: unscored)."""
+
+    answers: tuple[str | None, ...]
+    scores: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Everything a study recorded, as arrays over its problems in order."""
+
+    recorded: Recorded
+    pool: Pool
+    names: tuple[tuple[str, ...], ...]
+    samples: pl.DataFrame
+    runs: Mapping[Arm, pl.DataFrame]
+
+    @property
+    def score(self) -> str | None:
+        """The score that search, weighted votes and predicted difficulty go by: the PRM's, else the ORM's."""
+        return next((name for name in ("prm", "orm") if name in self.pool.scores), None)
+
+    @property
+    def searches(self) -> tuple[Arm, ...]:
+        """The searches that were run, at budgets up to the pool's size."""
+        small = [arm for arm in self.runs if arm.budget <= self.pool.samples]
+        return tuple(arm for arm in small if find(arm.strategy).verifier == "process")
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """Powers of two up to the pool's size."""
+        return tuple(1 << i for i in range(self.pool.samples.bit_length()))
+
+    @cached_property
+    def draws(self) -> Draws:
+        """The orders that all selectors share."""
+        return estimators.draw(self.pool.samples, DRAWS, seed=self.recorded.study.seed)
+
+    @cached_property
+    def accuracies(self) -> Mapping[str, Floats]:
+        """Accuracy [P, sizes] by selector, as :func:`mull.study.estimators.accuracies` names them."""
+        return estimators.accuracies(self.pool, self.sizes, self.draws)
+
+    def grid(self, column: str) -> Floats:
+        """A column of the pool's rows, [P, S]."""
+        return self.samples[column].to_numpy().astype(np.float64).reshape(self.pool.answers.shape)
+
+    @cached_property
+    def _distinct(self) -> pl.DataFrame:
+        """Each problem's different solutions: how many samples spell it, what reading it costs."""
+        row = np.repeat(np.arange(self.pool.problems), self.pool.samples)
+        costs = [f"{name}_{unit}" for name in ("prm", "orm") for unit in ("tokens", "flops")]
+        return (
+            self.samples.with_columns(pl.Series("row", row))
+            .group_by("row", "text", maintain_order=True)
+            .agg(pl.len().alias("copies"), *(pl.col(name).max() for name in costs))
+        )
+
+    def reading(self, verifier: str, n: int) -> tuple[Floats, Floats]:
+        """Verifier tokens and FLOPs [P] that scoring n samples takes, the prompt left out."""
+        total, found = self.pool.samples, self._distinct
+        seen = 1.0 - _missed(total, n)[found["copies"].to_numpy()]
+        row = found["row"].to_numpy()
+
+        def total_of(unit: str) -> Floats:
+            cost = found[f"{verifier}_{unit}"].to_numpy() * seen
+            return np.bincount(row, cost, self.pool.problems).astype(np.float64)
+
+        return total_of("tokens"), total_of("flops")
+
+    def sampled(self, accuracy: Floats, n: int, verifier: str | None) -> Measure:
+        """The measure of a pool arm of n samples, scored by ``verifier`` or not at all."""
+        flops = self.grid("prompt_flops")[:, 0] + n * self.grid("flops").mean(axis=1)
+        read = np.zeros(self.pool.problems)
+        if verifier is not None:
+            tokens, spent = self.reading(verifier, n)
+            read = tokens + self.grid("prompt_tokens")[:, 0]
+            flops = flops + spent + self.grid(f"{verifier}_prompt_flops")[:, 0]
+        count = np.full(self.pool.problems, float(n))
+        return Measure(accuracy, count, self.pool.mean_tokens([n])[:, 0], read, flops)
+
+    def ran(self, arm: Arm) -> Measure:
+        """The measure of an arm that was run live."""
+        frame = self.runs[arm]
+
+        def column(name: str) -> Floats:
+            return frame[name].to_numpy().astype(np.float64)
+
+        flops = column("flops") + column("verifier_flops")
+        correct, generations = column("correct"), column("generations")
+        return Measure(correct, generations, column("completion_tokens"), column("verifier_tokens"), flops)
+
+    def votes(self, arm: Arm) -> list[Vote]:
+        """The finals of an arm that was run live, problem by problem."""
+        found = []
+        for finals in self.runs[arm]["candidates"].to_list():
+            scores = [np.nan if c["score"] is None else c["score"] for c in finals]
+            found.append(Vote(tuple(c["answer"] for c in finals), np.asarray(scores, np.float64)))
+        return found
+
+
+def gather(recorded: Recorded) -> Evidence:
+    """Read every shard of a finished study."""
+    if missing := recorded.missing():
+        raise MullError(f"{recorded.path} is not finished: {len(missing)} units are missing")
+    frames: dict[Arm | None, list[pl.DataFrame]] = {}
+    for unit in recorded.units:
+        frames.setdefault(unit.arm, []).append(recorded.read(unit))
+    samples = pl.concat(frames[None])
+    runs = {arm: pl.concat(frames[arm]) for arm in live(recorded.study)}
+    ids = [problem.id for problem in recorded.problems]
+    for what, frame in [
+        ("pool", samples.gather_every(recorded.study.pool)),
+        *((str(a), f) for a, f in runs.items()),
+    ]:
+        if frame["problem"].to_list() != ids:
+            raise MullError(
+                f"the shards of {what} are not of this study's problems; delete them and run again"
+            )
+    pool, names = _pool(recorded, samples)
+    return Evidence(recorded, pool, names, samples, runs)
+
+
+def _pool(recorded: Recorded, samples: pl.DataFrame) -> tuple[Pool, tuple[tuple[str, ...], ...]]:
+    """The estimators' pool, and each problem's answers in the order of their class."""
+    shape = (len(recorded.problems), recorded.study.pool)
+    listed = samples["answer"].to_list()
+    answers = np.full(shape, -1, np.int64)
+    correct = np.zeros(shape, bool)
+    names = []
+    for row, problem in enumerate(recorded.problems):
+        classes: dict[str, int] = {}
+        for column, answer in enumerate(listed[row * shape[1] : (row + 1) * shape[1]]):
+            if answer is not None:
+                answers[row, column] = classes.setdefault(answer, len(classes))
+        right = np.array([is_correct(answer, str(problem.gold)) for answer in classes] + [False])
+        correct[row] = right[answers[row]]
+        names.append(tuple(classes))
+    scores: dict[str, NDArray[np.float32]] = {}
+    if recorded.prm is not None:
+        steps = samples["prm"]
+        scores["prm"] = _grid(steps.list.last(), shape)
+        scores["prm-min"] = _grid(steps.list.min(), shape)
+        scores["prm-product"] = _grid(_product(steps), shape)
+    if recorded.orm is not None:
+        scores["orm"] = _grid(samples["orm"], shape)
+    return Pool(answers, correct, scores, samples["tokens"].to_numpy().reshape(shape)), tuple(names)
+
+
+def _grid(values: pl.Series, shape: tuple[int, int]) -> NDArray[np.float32]:
+    return values.cast(pl.Float32).fill_null(float("nan")).to_numpy().reshape(shape)
+
+
+def _product(steps: pl.Series) -> pl.Series:
+    """Each list's product, null where the list is."""
+    rows = steps.to_frame("steps").with_row_index("row")
+    products = rows.drop_nulls().explode("steps").group_by("row").agg(pl.col("steps").product())
+    return rows.select("row").join(products, on="row", how="left", maintain_order="left")["steps"]
+
+
+def _missed(total: int, n: int) -> Floats:
+    """The chance that a subset of n among ``total`` misses m given samples, by m from 0 to ``total``."""
+    m = np.arange(total + 1)
+    log = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1.0, total + 1)))])
+    free = np.maximum(total - m - n, 0)
+    chance = np.exp(log[total - m] + log[total - n] - log[free] - log[total])
+    return np.where(total - m >= n, chance, 0.0)
+
+
+def pooled(evidence: Evidence, strategy: str, score: str | None) -> dict[int, Measure]:
+    """A pool strategy's measures by n; ``score`` is the pool's score that it votes by."""
+    table = evidence.accuracies[strategy if score is None else f"{strategy}:{score}"]
+    verifier = None if score is None else score.partition("-")[0]
+    return {n: evidence.sampled(table[:, i], n, verifier) for i, n in enumerate(evidence.sizes)}
+
+
+def stacked(measures: Sequence[Measure], name: str) -> Floats:
+    """One field of several measures, [arms, P]."""
+    return np.stack([np.asarray(getattr(m, name), np.float64) for m in measures])

@@ -1,0 +1,121 @@
+"""A study's folder as a whole: made, recognised, continued, read.
+
+    study.toml         what was asked, and the hash of it
+    problems.parquet   the problems
+    shards/*.parquet   the pool and the arms, a shard a unit
+    summary.json, policy.json, trees.json, report.html
+
+Nothing of another study is ever overwritten.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from mull.errors import MullError
+from mull.problems import Problem
+from mull.study import config, store
+from mull.study.config import Study
+from mull.study.plan import Unit, plan
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A study that has a folder: what was asked, by which models, and its units."""
+
+    path: Path
+    study: Study
+    hash: str
+    engine: str
+    prm: str | None
+    orm: str | None
+    problems: tuple[Problem, ...]
+    units: tuple[Unit, ...]
+
+    def shard(self, unit: Unit) -> Path:
+        """Where a unit's shard is or will be."""
+        return self.path / "shards" / unit.file
+
+    def missing(self) -> tuple[Unit, ...]:
+        """The units that are still to be computed."""
+        return tuple(unit for unit in self.units if not self.shard(unit).exists())
+
+    def read(self, unit: Unit) -> pl.DataFrame:
+        """A unit's frame, checked."""
+        frame = store.read(self.shard(unit), unit.key, store.POOL if unit.arm is None else store.RUN)
+        rows = len(unit.problems) * (self.study.pool if unit.arm is None else 1)
+        if frame.height != rows:
+            wrong = f"{self.shard(unit)} has {frame.height} rows, not {rows}"
+            raise MullError(f"{wrong}; delete it and run the same command again")
+        return frame
+
+
+def begin(path: Path, study: Study, names: dict[str, str], problems: Sequence[Problem], key: str) -> Recorded:
+    """Make the folder, or recognise it as this very study's; anything else is refused."""
+    settings = path / "study.toml"
+    if settings.exists():
+        found = open_folder(path)
+        if found.hash != key:
+            raise MullError(
+                f"{path} holds another study ({found.study.name!r}, {found.hash}; this is {key}); "
+                "choose another --out"
+            )
+        return found
+    try:
+        left = [p for p in path.iterdir() if not p.name.endswith(".tmp") and p.name != "problems.parquet"]
+    except FileNotFoundError:
+        left = []
+    except OSError as error:
+        raise MullError(f"cannot use {path}: {error.strerror}") from None
+    if left:
+        raise MullError(f"{path} is not empty and holds no study; choose another --out")
+    rows = [
+        {"problem": p.id, "prompt": p.prompt, "gold": p.gold, "meta": json.dumps(dict(p.meta))}
+        for p in problems
+    ]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MullError(f"cannot make {path}: {error.strerror}") from None
+    store.write(path / "problems.parquet", pl.DataFrame(rows, schema=store.PROBLEMS), "problems")
+    store.write_text(
+        settings, config.to_toml(study, {"hash": key, **names})
+    )  # last: it makes the folder a study
+    return open_folder(path)
+
+
+def open_folder(path: Path) -> Recorded:
+    """A study's folder; :class:`MullError` if it is none, or damaged."""
+    settings = path / "study.toml"
+    if not settings.exists():
+        raise MullError(
+            f"{path} holds no study (there is no {settings}); run 'mull study --out {path}' first"
+        )
+    table = config.read_toml(settings).get("recorded", {})
+    if not isinstance(table, dict) or not {"hash", "engine"} <= table.keys():
+        raise MullError(
+            f"{settings} is not what mull wrote (its [recorded] table is gone); choose another --out"
+        )
+    study, found, key = config.read(settings), problems(path), str(table["hash"])
+    names = {name: str(table[name]) if name in table else None for name in ("prm", "orm")}
+    units = plan(study, found, key)
+    return Recorded(path, study, key, str(table["engine"]), names["prm"], names["orm"], found, units)
+
+
+def problems(path: Path) -> tuple[Problem, ...]:
+    """The problems that a folder's study is about."""
+    frame = store.read(path / "problems.parquet", "problems", store.PROBLEMS)
+    return tuple(
+        Problem(r["problem"], r["prompt"], r["gold"], json.loads(r["meta"])) for r in frame.to_dicts()
+    )
+
+
+def parse(text: str) -> Study:
+    """A study from TOML with absolute paths."""
+    return config.from_mapping(tomllib.loads(text), Path())

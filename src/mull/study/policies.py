@@ -1,0 +1,171 @@
+"""A study's policies: fitted for the file, cross-validated for the figures, compared with best-of-N.
+
+Puts together what :mod:`mull.difficulty`, :mod:`mull.policy` and :mod:`mull.policy_charged` compute, for the
+three kinds of difficulty: oracle, predicted, charged. It estimates nothing itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mull import difficulty
+from mull.difficulty import BINS, Bins
+from mull.policy import ArmTable, Measured, Provenance, cross_validate, fit
+from mull.policy_charged import ChargedTable, cross_validate_charged, fit_charged
+from mull.policy_file import Row
+from mull.policy_ratio import Curve, Ratio, equal_accuracy_ratio
+from mull.strategies.base import Arm
+from mull.study.analyse import Evidence, Measure, pooled, stacked
+from mull.study.charged import RUNS, charged_table
+
+Floats = NDArray[np.float64]
+#: Random splits that policies are cross-validated over.
+SPLITS = 20
+#: The probe that the charged bins are shown for if the fitted policy takes none.
+USUAL_PROBE = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Policies:
+    """Everything about policies that a summary tells; the kinds that could not be fitted are absent."""
+
+    budgets: tuple[int, ...]
+    bins: Mapping[str, Bins]
+    rows: Mapping[str, tuple[Row, ...]]
+    measured: Mapping[str, Measured]
+    choices: Mapping[str, tuple[str, ...]]
+    difficulty: dict[str, Any]
+    ratios: dict[str, Any]
+    provenance: Provenance
+
+    def by_bin(self, kind: str, accuracy: Floats) -> list[float | None] | None:
+        """Mean accuracy in each bin, easiest first."""
+        if kind not in self.bins:
+            return None
+        bins = self.bins[kind]
+        groups = [accuracy[bins.labels == b] for b in range(bins.count)]
+        return [float(group.mean()) if len(group) else None for group in groups]
+
+    def favourites(self, kind: str, budget: int) -> list[str]:
+        """For each bin the arm most often chosen at the ``budget``-th budget."""
+        counts = self.measured[kind].chosen[:, budget]
+        names = self.choices[kind]
+        first = names[int(counts[0].argmax())]  # a run without a probe has bin 0 alone
+        return [names[int(row.argmax())] if row.any() else first for row in counts]
+
+
+def fit_all(evidence: Evidence) -> Policies:
+    """Fit and cross-validate every policy that the evidence allows."""
+    recorded, pool, score = evidence.recorded, evidence.pool, evidence.score
+    seed, budgets = recorded.study.seed, evidence.sizes
+    ids = [problem.id for problem in recorded.problems]
+    measures = candidates(evidence)
+    table = ArmTable(
+        tuple(measures),
+        *(stacked(list(measures.values()), name) for name in ("accuracy", "generations", "tokens", "flops")),
+    )
+    values = {"oracle": difficulty.oracle(pool)}
+    if score is not None:
+        values["predicted"] = difficulty.predicted(pool, score)
+    bins = {kind: difficulty.quantile_bins(value, ids=ids) for kind, value in values.items()}
+    base = values["oracle"]
+    shown: dict[str, Any] = {"oracle": None, "predicted": None, "charged": None}
+    rows: dict[str, tuple[Row, ...]] = {}
+    measured: dict[str, Measured] = {}
+    choices: dict[str, tuple[str, ...]] = {}
+    for kind, found in bins.items():
+        measured[kind] = cross_validate(table, found, budgets, splits=SPLITS, seed=seed, allow_cheaper=True)
+        rows[kind] = fit(table, found, budgets, allow_cheaper=True, held_out=measured[kind], seed=seed)
+        choices[kind] = tuple(map(str, table.arms))
+        shown[kind] = _described(found.sizes, found.labels, base, found.thresholds, pool.samples)
+    if score is not None:
+        ran = charged_table(evidence, evidence.searches)
+        measured["charged"] = cross_validate_charged(ran, budgets, splits=SPLITS, seed=seed)
+        rows["charged"] = fit_charged(ran, budgets, held_out=measured["charged"], seed=seed)
+        choices["charged"] = tuple(_words(str(v.arm), v.probe) for v in ran.variants)
+        shown["charged"] = _charged_bins(ran, rows["charged"], base)
+    provenance = Provenance(
+        recorded.study.name, recorded.hash, recorded.engine, str(recorded.prm or recorded.orm or ""), seed
+    )
+    ratios = _ratios(evidence, measured) if score is not None else dict.fromkeys(shown)
+    return Policies(budgets, bins, rows, measured, choices, shown, ratios, provenance)
+
+
+def candidates(evidence: Evidence) -> dict[Arm, Measure]:
+    """What a policy may choose: majority, best-of-N weighted, and every search that was run.
+
+    Greedy decoding is measured, but not among them: beside a baseline that samples it would
+    count the temperature's effect as the policy's.
+    """
+    found = {Arm("majority", n): m for n, m in pooled(evidence, "majority", None).items()}
+    if evidence.score is not None:
+        weighted = pooled(evidence, "best_of_n_weighted", evidence.score)
+        found |= {Arm("best_of_n_weighted", n): m for n, m in weighted.items()}
+    return found | {arm: evidence.ran(arm) for arm in evidence.searches}
+
+
+def _words(arm: str, probe: int) -> str:
+    return f"{arm} after a probe of {probe}" if probe else arm
+
+
+def _described(
+    sizes: Sequence[float], labels: NDArray[np.int64], base: Floats, thresholds: Sequence[float], samples: int
+) -> dict[str, Any]:
+    """A kind of difficulty for the summary; ``labels`` [P] or [R, P]."""
+    every = np.broadcast_to(base, labels.shape)
+    means = [float(every[labels == b].mean()) if (labels == b).any() else None for b in range(BINS)]
+    return {
+        "bin_sizes": list(sizes),
+        "base_pass_at_1": means,
+        "thresholds": list(thresholds),
+        "samples": samples,
+    }
+
+
+def _charged_bins(table: ChargedTable, rows: Sequence[Row], base: Floats) -> dict[str, Any]:
+    """The bins that a probe gives, for the probe that the fitted policy takes at its largest budget."""
+    taken = [row.probe for row in rows if row.probe]
+    probe = taken[-1] if taken else max(k for k in table.probe_value if k <= USUAL_PROBE)
+    values = table.probe_value[probe]
+    thresholds = difficulty.thresholds_of(values)
+    labels = difficulty.assign(values, thresholds)
+    sizes = np.bincount(labels.ravel(), minlength=BINS) / RUNS
+    return _described([float(size) for size in sizes], labels, base, thresholds, probe)
+
+
+def _ratios(evidence: Evidence, measured: Mapping[str, Measured]) -> dict[str, Any]:
+    """Best-of-N weighted's compute over each policy's, at equal accuracy, in generations and FLOPs."""
+    fixed = list(pooled(evidence, "best_of_n_weighted", evidence.score).values())
+    accuracy, seed = stacked(fixed, "accuracy").T, evidence.recorded.study.seed
+    found: dict[str, Any] = {}
+    for kind in ("oracle", "predicted", "charged"):
+        if kind not in measured:
+            found[kind] = None
+            continue
+        whole: dict[str, Ratio] = {}
+        at: list[dict[str, Any]] = [{"budget": n} for n in evidence.sizes]
+        for unit in ("generations", "flops"):
+            theirs = Curve(stacked(fixed, unit).T, accuracy)
+            ours = Curve(measured[kind].per_problem_cost[unit], measured[kind].per_problem)
+            whole[unit] = equal_accuracy_ratio(theirs, ours, seed=seed)
+            for i, row in enumerate(at):
+                point = equal_accuracy_ratio(theirs, ours, at=i, draws=1, seed=seed)
+                row |= {"accuracy": point.target, unit: point.ratio}
+        found[kind] = {
+            "generations": whole["generations"].ratio,
+            "flops": whole["flops"].ratio,
+            "generations_ci95": _interval(whole["generations"]),
+            "flops_ci95": _interval(whole["flops"]),
+            "accuracy": whole["generations"].target,
+            "at": at,
+        }
+    return found
+
+
+def _interval(ratio: Ratio) -> list[float | None] | None:
+    return None if ratio.ratio is None else [ratio.low, ratio.high]

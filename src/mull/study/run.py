@@ -1,0 +1,104 @@
+"""Running a study: whatever of its plan is not recorded yet, then its analysis.
+
+The same call starts, continues or merely reports a study, as its folder needs, and the
+result is the same to the last bit however often it was cut off.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from mull.errors import MullError
+from mull.study import crew, folder, store, summary
+from mull.study.config import FEWEST, Study, content_hash, load_problems
+from mull.study.folder import Recorded
+from mull.study.progress import Say, State
+
+
+def run_study(
+    study: Study | None = None,
+    out: Path | str = "mull-study",
+    *,
+    workers: int | None = None,
+    say: Say | None = None,
+) -> dict[str, Any]:
+    """Run ``study`` (the built-in one if None) in folder ``out``; returns its summary.
+
+    Continues what the folder holds of the same study, and refuses a folder that
+    holds anything else. ``workers`` defaults to the cores there are; ``say`` is told how far
+    it is, every second or so.
+    """
+    from mull.study.builtin import builtin
+
+    study, out, began = study or builtin(), Path(out), time.monotonic()
+    if workers is not None and workers < 1:
+        raise MullError(f"workers is {workers}; it must be at least 1")
+
+    def tell(done: int, total: int, work: float, all_work: float, note: str) -> None:
+        if say is not None:
+            say(State(done, total, work, all_work, time.monotonic() - began, note))
+
+    tell(0, 1, 0, 1, "reading problems and models")
+    source = study.problems
+    problems = load_problems(source.source, source.count, source.split)
+    if len(problems) < FEWEST:
+        raise MullError(f"{len(problems)} problems are too few; a study needs at least {FEWEST}")
+    key = content_hash(study, problems)
+    recorded = _begin(out, study, problems, key)
+    with store.lock(out):
+        store.sweep(out)
+        for unit in recorded.units:
+            if recorded.shard(unit).exists():
+                recorded.read(unit)
+        _fill(recorded, study, workers or crew.cores(), tell)
+        tell(len(recorded.units), len(recorded.units) + 1, 1, 1, "analysing")
+        found = summary.write(recorded)
+        tell(1, 1, 1, 1, "done")
+    return found
+
+
+def report(out: Path | str) -> dict[str, Any]:
+    """The summary of a finished study's folder, computed anew from its shards and written."""
+    recorded = folder.open_folder(Path(out))
+    if missing := recorded.missing():
+        raise MullError(
+            f"{out} is not finished: {len(missing)} of {len(recorded.units)} units are missing; "
+            f"the command that began it goes on (mull study ... --out {out})"
+        )
+    return summary.write(recorded)
+
+
+def _begin(out: Path, study: Study, problems: Any, key: str) -> Recorded:
+    if (out / "study.toml").exists():
+        return folder.begin(out, study, {}, problems, key)
+    from mull.study import units
+
+    return folder.begin(out, study, units.load(study).names, problems, key)
+
+
+def _fill(recorded: Recorded, study: Study, workers: int, tell: Any) -> None:
+    """Compute what is missing: units first, then the trees, which need the pool."""
+    missing = recorded.missing()
+    trees = recorded.path / "trees.json"
+    if not missing and trees.exists():
+        return
+    from mull.study.config import to_toml
+
+    first = {"folder": str(recorded.path.resolve()), "study": to_toml(study)}
+    total, all_work = len(recorded.units), sum(unit.work for unit in missing) * 1.001
+    known, work, note = total - len(missing), 0.0, "starting"
+    with crew.crew(min(workers, max(len(missing), 1)), first) as members:
+        tell(known, total + 1, 0.0, all_work, note)
+        for index in members.work([{"unit": unit.file} for unit in missing]):
+            if index is not None:
+                known, work, note = known + 1, work + missing[index].work, missing[index].label
+            tell(known, total + 1, work, all_work, note)
+        if not trees.exists():
+            tell(known, total + 1, work, all_work, "search trees")
+            for _ in members.work([{"trees": True}]):
+                tell(known, total + 1, work, all_work, "search trees")
+
+
+__all__ = ["report", "run_study"]

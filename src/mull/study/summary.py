@@ -1,0 +1,192 @@
+"""What a study found: ``summary.json`` (docs/summary.md is its contract), ``policy.json``.
+
+Everything follows from the shards and the study's seed, so the files are the same to the
+last byte whenever they are written. They are replaced whole.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mull import __version__, policy_file
+from mull.policy_file import Policy
+from mull.strategies.base import Arm
+from mull.study import bootstrap, estimators, store
+from mull.study.analyse import Evidence, Measure, gather, pooled
+from mull.study.folder import Recorded
+from mull.study.plan import canonical
+from mull.study.policies import Policies, fit_all
+
+Floats = NDArray[np.float64]
+SCHEMA = 1
+
+
+def write(recorded: Recorded) -> dict[str, Any]:
+    """Analyse a finished study and write its summary and policy; returns the summary."""
+    evidence = gather(recorded)
+    policies = fit_all(evidence)
+    summary = summarise(evidence, policies)
+    policy_file.save(Policy(policies.rows, policies.provenance), recorded.path / "policy.json")
+    store.write_text(recorded.path / "summary.json", json.dumps(summary, indent=1, allow_nan=False) + "\n")
+    return summary
+
+
+def summarise(evidence: Evidence, policies: Policies) -> dict[str, Any]:
+    """The summary as plain data."""
+    recorded, pool = evidence.recorded, evidence.pool
+    study = recorded.study
+    shares = bootstrap.weights(pool.problems, seed=study.seed)
+    base = bootstrap.mean_ci95(pool.correct.mean(axis=1), shares)
+    passes = estimators.pass_at_k(pool, evidence.sizes).mean(axis=0)
+    found = {
+        "schema": SCHEMA,
+        "study": {
+            "name": study.name,
+            "hash": recorded.hash,
+            "seed": study.seed,
+            "engine": recorded.engine,
+            "verifiers": {"prm": recorded.prm, "orm": recorded.orm},
+            "temperature": study.temperature,
+            "pool": study.pool,
+            "mull": __version__,
+        },
+        "problems": pool.problems,
+        "base": {
+            "pass_at_1": base.mean,
+            "ci95": [base.low, base.high],
+            "pass_at_k": {str(k): value for k, value in zip(evidence.sizes, passes, strict=True)},
+            "completion_tokens": float(pool.tokens.mean()),
+        },
+        "arms": arms(evidence, policies, shares),
+        "difficulty": policies.difficulty,
+        "compute_optimal": compute_optimal(evidence, policies, shares),
+        "headline": {"equal_accuracy_ratio": policies.ratios},
+        "warnings": warnings(evidence, policies),
+    }
+    clean: dict[str, Any] = _clean(found)
+    return clean
+
+
+def arms(evidence: Evidence, policies: Policies, shares: Floats) -> list[dict[str, Any]]:
+    """A row an arm: the pool's by selector and size, then those that were run."""
+    rows = []
+    selectors: list[tuple[str, str | None, dict[str, str]]] = [("majority", None, {})]
+    for name in evidence.pool.scores:
+        verifier, _, how = name.partition("-")
+        by = {"verifier": verifier, "aggregation": how or "last"}
+        if not how:
+            selectors.append(("best_of_n", name, by))
+        selectors.append(("best_of_n_weighted", name, by))
+    for strategy, score, params in selectors:
+        for n, measure in pooled(evidence, strategy, score).items():
+            rows.append(_arm(Arm(strategy, n, tuple(params.items())), measure, policies, shares))
+    for arm in evidence.recorded.study.live:
+        rows.append(_arm(arm, evidence.ran(canonical(arm)), policies, shares))
+    return rows
+
+
+def _arm(arm: Arm, measure: Measure, policies: Policies, shares: Floats) -> dict[str, Any]:
+    found = bootstrap.mean_ci95(measure.accuracy, shares)
+    return {
+        "strategy": arm.strategy,
+        "params": dict(arm.params),
+        "budget": arm.budget,
+        "generations": measure.generations.mean(),
+        "completion_tokens": measure.completion_tokens.mean(),
+        "verifier_tokens": measure.verifier_tokens.mean(),
+        "flops": measure.flops.mean(),
+        "accuracy": found.mean,
+        "ci95": [found.low, found.high],
+        "by_bin": policies.by_bin("oracle", measure.accuracy),
+        "by_bin_predicted": policies.by_bin("predicted", measure.accuracy),
+    }
+
+
+def compute_optimal(evidence: Evidence, policies: Policies, shares: Floats) -> list[dict[str, Any]]:
+    """A row a budget: the policies beside best-of-N weighted and majority."""
+    fixed = {"majority": pooled(evidence, "majority", None)}
+    if evidence.score is not None:
+        fixed["best_of_n"] = pooled(evidence, "best_of_n_weighted", evidence.score)
+    rows = []
+    for n, budget in enumerate(policies.budgets):
+        row: dict[str, Any] = {"budget": budget}
+        for name in ("oracle", "predicted", "charged"):
+            measured = policies.measured.get(name)
+            if measured is None:
+                row |= {name: None, f"{name}_ci95": None, f"{name}_generations": None, f"{name}_flops": None}
+                row |= {f"{name}_sd": None, f"{name}_arms": None}
+                continue
+            row[name] = measured.accuracy[n]
+            row[f"{name}_ci95"] = _ends(measured.per_problem[:, n], shares)
+            row[f"{name}_generations"] = measured.generations[n]
+            row[f"{name}_flops"] = measured.flops[n]
+            row[f"{name}_sd"] = measured.sd[n]
+            row[f"{name}_arms"] = policies.favourites(name, n)
+        for name in ("best_of_n", "majority"):
+            measure = fixed[name][budget] if name in fixed else None
+            row[name] = None if measure is None else measure.accuracy.mean()
+            row[f"{name}_ci95"] = None if measure is None else _ends(measure.accuracy, shares)
+            row[f"{name}_generations"] = None if measure is None else float(budget)
+            row[f"{name}_flops"] = None if measure is None else measure.flops.mean()
+        rows.append(row)
+    return rows
+
+
+def warnings(evidence: Evidence, policies: Policies) -> list[str]:
+    """What a reader should know before believing the rest."""
+    samples, total = evidence.samples, evidence.samples.height
+    finish = Counter(samples["finish"].to_list())
+    found = []
+    if finish["error"]:
+        found.append(
+            f"{finish['error']} of {total} pool samples failed; they have no answer and count as wrong"
+        )
+    if finish["length"]:
+        found.append(f"{finish['length']} of {total} pool samples were cut by length")
+    for name, model in (("prm", evidence.recorded.prm), ("orm", evidence.recorded.orm)):
+        unscored = int(samples[name].is_null().sum()) if model is not None else 0
+        if unscored:
+            found.append(f"{unscored} of {total} pool samples were not scored by the {name.upper()}")
+    for arm, frame in evidence.runs.items():
+        touched = int((frame["events"].list.len() > 0).sum())
+        if touched:
+            first = frame["events"].explode().drop_nulls()[0]
+            found.append(
+                f"{arm}: something went wrong on {touched} of {frame.height} problems; first: {first}"
+            )
+    never = int((evidence.pool.correct.sum(axis=1) == 0).sum())
+    if never > policies.difficulty["oracle"]["bin_sizes"][-1]:
+        found.append(
+            f"{never} problems were never solved in {evidence.pool.samples} samples, more than a bin holds: "
+            "the hardest oracle bins differ by a hash alone"
+        )
+    if evidence.score is None:
+        found.append("there is no verifier: no weighted vote, no predicted and no charged difficulty")
+    return found
+
+
+def _ends(values: Floats, shares: Floats) -> list[float]:
+    low, high = bootstrap.ci95(values, shares)
+    return [float(low), float(high)]
+
+
+def _clean(value: Any) -> Any:
+    """Plain JSON: NumPy's numbers as Python's, 10 significant digits, NaN and infinity as null."""
+    if isinstance(value, Mapping):
+        return {key: _clean(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_clean(inner) for inner in value]
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, int | np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating):
+        return float(f"{value:.10g}") if math.isfinite(value) else None
+    return value

@@ -1,0 +1,120 @@
+"""Traces: immutable prefixes of steps, and the two things a strategy may ask for.
+
+A trace is data only. It holds no engine state; an engine that caches prefixes
+looks them up by the trace's tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from mull.problems import Problem
+
+#: Why a trace ended: the model's own end, a length cap, the budget, an engine failure.
+Finish = Literal["stop", "length", "budget", "error"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One reasoning step as sampled: text, token ids, and a log-probability (nats) a token."""
+
+    text: str
+    tokens: tuple[int, ...]
+    logprobs: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A prefix of a solution to one problem; ``finish`` is None while it is open.
+
+    ``error`` says what went wrong when ``finish`` is "error".
+    """
+
+    problem: Problem
+    steps: tuple[Step, ...] = ()
+    finish: Finish | None = None
+    error: str = ""
+
+    @property
+    def open(self) -> bool:
+        """Whether the trace can be continued."""
+        return self.finish is None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the model ended the trace itself."""
+        return self.finish == "stop"
+
+    @cached_property
+    def text(self) -> str:
+        """The solution so far."""
+        return "".join(step.text for step in self.steps)
+
+    @cached_property
+    def tokens(self) -> tuple[int, ...]:
+        """All sampled token ids so far, the prompt's left out."""
+        return tuple(token for step in self.steps for token in step.tokens)
+
+    @property
+    def logprob(self) -> float:
+        """Summed log-probability of the sampled tokens, in nats."""
+        return sum(sum(step.logprobs) for step in self.steps)
+
+    def then(self, steps: tuple[Step, ...], finish: Finish | None, error: str = "") -> Trace:
+        """This trace, longer by ``steps``."""
+        return Trace(self.problem, self.steps + steps, finish, error)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A request: continue every trace, to the next step's end or to the solution's end.
+
+    Answered with a list of traces, one for each asked, in order. A trace that
+    is not open comes back as it is and costs nothing. ``temperature`` None is the
+    driver's; 0 is greedy.
+    """
+
+    traces: tuple[Trace, ...]
+    until: Literal["step", "end"]
+    temperature: float | None = None
+
+
+@dataclass(frozen=True)
+class Score:
+    """A request: the verifier's values for every trace.
+
+    Answered with a list of :class:`Scores` (or None for a trace that could not be
+    scored), one for each asked, in order. With ``lookahead`` k each open trace is
+    first rolled out greedily by up to k steps and scored there; the rollout serves
+    the score alone and is charged.
+    """
+
+    traces: tuple[Trace, ...]
+    lookahead: int = 0
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A verifier's values for one trace, each in [0, 1]: one a step, in order.
+
+    A verifier of whole solutions gives a single value. Never empty: a trace without
+    a value is represented by None where a ``Scores`` is expected.
+    """
+
+    steps: tuple[float, ...]
+
+    @property
+    def last(self) -> float:
+        """The value of the last step."""
+        return self.steps[-1]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A finished trace with its answer (normal form, None if it has none) and its scores."""
+
+    trace: Trace
+    answer: str | None
+    scores: Scores | None = None

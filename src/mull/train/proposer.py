@@ -1,0 +1,101 @@
+"""Pre-training of the small world's proposer on solutions by writers of mixed skill.
+
+Loss on the solution only. The proposer never sees which solutions are right.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import nn
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from mull.tiny.world import BROAD, WORLD, Mix, Split, stories
+from mull.tiny.writers import Writer
+from mull.train.loop import Example, Recipe, batches, final, fit
+from mull.train.tokenizer import build
+
+CHUNK = 4096
+#: Two phases: the broad mix first, then the world's own from the weights that gave.
+PHASES = ((Recipe(tokens=30_000_000), BROAD), (Recipe(tokens=28_000_000, seed=2), WORLD))
+
+
+def config(hidden: int = 64, layers: int = 4, heads: int = 4, feed_forward: int = 160) -> LlamaConfig:
+    """The architecture: Llama with one key-value head of size 32, tied embeddings.
+
+    Head size 32 is the smallest that every engine's attention kernels take.
+    """
+    tokenizer = build()
+    return LlamaConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=hidden,
+        intermediate_size=feed_forward,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=1,
+        head_dim=32,
+        tie_word_embeddings=True,
+        max_position_embeddings=1024,
+        pad_token_id=tokenizer.token_to_id("<pad>"),
+        bos_token_id=tokenizer.token_to_id("<s>"),
+        eos_token_id=tokenizer.token_to_id("</s>"),
+        dtype="float32",
+    )
+
+
+def corpus(split: Split, tokenizer: Tokenizer, seed: int, count: int, mix: Mix = WORLD) -> list[Example]:
+    """``count`` solved problems; targets are the next tokens of the solution."""
+    rng = np.random.default_rng([seed, 7])
+    eos = tokenizer.token_to_id("</s>")
+    examples = []
+    for story in itertools.islice(stories(split, seed, mix), count):
+        prompt = tokenizer.encode(story.prompt).ids
+        solution = tokenizer.encode(Writer.draw(rng).solve(story, rng), add_special_tokens=False).ids
+        tokens = [*prompt, *solution, eos]
+        targets = [np.nan] * (len(prompt) - 1) + tokens[len(prompt) :] + [np.nan]
+        examples.append(Example(tokens, targets))
+    return examples
+
+
+def language_loss(model: nn.Module, ids: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Mean cross-entropy (nats a token) over the positions that have a target."""
+    logits = model(input_ids=ids, use_cache=False).logits
+    wanted = ~targets.isnan()
+    return nn.functional.cross_entropy(logits[wanted], targets[wanted].long())
+
+
+def save_checkpoint(model: nn.Module, folder: Path) -> None:
+    """Write an ordinary Hugging Face checkpoint with its tokenizer."""
+    assert isinstance(model, LlamaForCausalLM)
+    model.save_pretrained(folder)
+    build().save(str(folder / "tokenizer.json"))
+
+
+def train_proposer(folder: Path, say: Callable[[str], None] = print) -> Path:
+    """Train the proposer under ``folder`` in two phases (resumes) and return its checkpoint."""
+    tokenizer = build()
+    held_out = corpus("validation", tokenizer, 5, 256)
+
+    @torch.no_grad()
+    def evaluate(model: nn.Module) -> dict[str, float]:
+        losses = [float(language_loss(model, *pair)) for pair in batches(held_out, 8000, 0)]
+        return {"validation": float(np.mean(losses))}
+
+    last: Path | None = None
+    for number, (recipe, mix) in enumerate(PHASES, 1):
+        torch.manual_seed(recipe.seed)
+        start = LlamaForCausalLM(config()) if last is None else LlamaForCausalLM.from_pretrained(last)
+        phase = folder / f"phase-{number}"
+
+        def chunk(index: int, recipe: Recipe = recipe, mix: Mix = mix) -> list[Example]:
+            return corpus("train", tokenizer, recipe.seed * 1_000_000 + index, CHUNK, mix)
+
+        fit(start, language_loss, chunk, recipe, phase, evaluate=evaluate, save=save_checkpoint, say=say)
+        last = final(phase)
+    assert last is not None
+    return last

@@ -1,0 +1,130 @@
+"""Shards are whole or absent, and a damaged one is told by name."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from mull.errors import MullError
+from mull.study import store
+
+SCHEMA = pl.Schema({"name": pl.String, "score": pl.List(pl.Float32), "n": pl.Int32})
+
+
+def frame() -> pl.DataFrame:
+    rows = [
+        {"name": "a", "score": [0.1, 0.2], "n": 1},
+        {"name": None, "score": [], "n": 2},
+        {"name": "ä\n", "score": None, "n": None},
+    ]
+    return pl.DataFrame(rows * 50, schema=SCHEMA)
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    store.write(tmp_path / "shards" / "x.parquet", frame(), "key")
+    assert store.read(tmp_path / "shards" / "x.parquet", "key", SCHEMA).equals(frame())
+    assert [p.name for p in (tmp_path / "shards").iterdir()] == ["x.parquet"]
+
+
+def test_the_same_frame_is_the_same_bytes(tmp_path: Path) -> None:
+    store.write(tmp_path / "a", frame(), "key")
+    store.write(tmp_path / "b", frame(), "key")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pl.col("n") + 1,
+        pl.col("name").fill_null(""),
+        pl.col("score").list.reverse(),
+        pl.col("score").fill_null([]),
+    ],
+)
+def test_a_digest_sees_every_change(change: pl.Expr) -> None:
+    changed = frame().with_columns(change)
+    assert store.digest(changed) != store.digest(frame())
+
+
+def test_a_digest_sees_the_order_of_rows() -> None:
+    assert store.digest(frame().reverse()) != store.digest(frame())
+
+
+@pytest.mark.parametrize("keep", [0, 1, 50, 0.5, 0.9, -1])
+def test_a_truncated_shard_is_an_error_that_names_it(tmp_path: Path, keep: float) -> None:
+    path = tmp_path / "x.parquet"
+    store.write(path, frame(), "key")
+    data = path.read_bytes()
+    cut = int(len(data) * keep) if isinstance(keep, float) else keep
+    path.write_bytes(data[:cut])
+    with pytest.raises(MullError, match=r"x\.parquet is damaged.*delete it and run"):
+        store.read(path, "key", SCHEMA)
+    assert path.read_bytes() == data[:cut]
+
+
+def test_flipped_bytes_are_never_read_as_data(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    store.write(path, frame(), "key")
+    data = path.read_bytes()
+    for at in range(0, len(data), 7):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :])
+        try:
+            assert store.read(path, "key", SCHEMA).equals(frame())
+        except MullError as error:
+            assert "x.parquet" in str(error) and "delete it" in str(error)
+
+
+def test_another_studys_shard_and_missing_rows_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    store.write(path, frame(), "key")
+    with pytest.raises(MullError, match="another study"):
+        store.read(path, "other", SCHEMA)
+    metadata = {"mull.key": "key", "mull.rows": "150", "mull.digest": store.digest(frame())}
+    frame().head(10).write_parquet(path, metadata=metadata)
+    with pytest.raises(MullError, match="rows are missing"):
+        store.read(path, "key", SCHEMA)
+    with pytest.raises(MullError, match="missing; run the same command"):
+        store.read(tmp_path / "y.parquet", "key", SCHEMA)
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    store.write_text(tmp_path / "x", "old")
+    with pytest.raises(RuntimeError), store.atomic(tmp_path / "x") as temporary:
+        temporary.write_text("new")
+        raise RuntimeError
+    assert (tmp_path / "x").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_full_disk_is_one_line() -> None:
+    with pytest.raises(MullError, match="cannot write /dev/full/x: "):
+        store.write_text(Path("/dev/full/x"), "text")
+
+
+def test_a_write_that_fails_midway_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", full)
+    with pytest.raises(MullError, match=r"cannot write .*x\.parquet: No space left on device"):
+        store.write(tmp_path / "x.parquet", frame(), "key")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_killed_runs_left_is_swept(tmp_path: Path) -> None:
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / ".x.parquet.123.tmp").write_text("half")
+    (tmp_path / "keep.tmp").write_text("not ours")
+    store.sweep(tmp_path)
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["keep.tmp"]
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    code = f"from pathlib import Path; from mull.study.store import lock\nwith lock(Path({str(tmp_path)!r})): print('in')"
+    with store.lock(tmp_path):
+        second = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)
+    assert "another mull is at work" in second.stderr
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "in\n"

@@ -10,12 +10,13 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from tiny_models import world
 
 import mull
+from mull.analysis import run
 from mull.cli import main
 from mull.cli.main import parser
-from mull.study import config, run
+from mull.study import config
+from tiny_models import world
 
 ASKED = "Ann has 3 eggs. How many eggs does Ann have?"
 
@@ -222,7 +223,8 @@ def test_five_lines_of_python(place: Path, tmp_path: Path) -> None:
     code = f"""
 from mull import Study, Source, Arm, run_study
 root = {str(place)!r}
-study = Study("mine", Source(root + "/problems.jsonl", count=None), root + "/proposer", root + "/prm", None, pool=8)
+problems = Source(root + "/problems.jsonl", count=None)
+study = Study("mine", problems, root + "/proposer", root + "/prm", None, pool=8)
 print(run_study(study, {str(tmp_path / "out")!r})["base"]["pass_at_1"])
 """
     script = tmp_path / "script.py"  # without an "if __name__" guard, as people write them

@@ -48,6 +48,9 @@ def register() -> Iterator[None]:
         ([Sample((ROOT,) * 4, "end"), Sample((ROOT,) * 4, "step"), Sample((deep(1),) * 4, "step")], 8),
         ([Sample((ROOT,) * 4, "step"), Score((deep(1),) * 4, 3), Sample((deep(1),) * 4, "step")], 16),
         ([Sample((ROOT,) * 4, "step"), Score((deep(1),) * 4), Sample((deep(1),) * 4, "step")], 4),
+        # whole solutions pass every later position
+        ([Sample((ROOT,) * 4, "end"), Sample((ROOT,) * 4, "step"), Sample((deep(1),) * 8, "step")], 12),
+        ([Sample((ROOT,), "end"), Sample((deep(3),) * 2, "end")], 3),
         # closed ones are free
         ([Sample((deep(2, "stop"),) * 4, "step"), Score((deep(2, "stop"),) * 4, 3)], 0),
     ],

@@ -123,7 +123,8 @@ def test_what_killed_runs_left_is_swept(tmp_path: Path) -> None:
 
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:
-    code = f"from pathlib import Path; from mull.study.store import lock\nwith lock(Path({str(tmp_path)!r})): print('in')"
+    code = "from pathlib import Path; from mull.study.store import lock\n"
+    code += f"with lock(Path({str(tmp_path)!r})): print('in')"
     with store.lock(tmp_path):
         second = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)
     assert "another mull is at work" in second.stderr

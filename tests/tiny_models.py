@@ -68,7 +68,7 @@ def _bigrams(vocabulary: dict[str, int], size: int) -> np.ndarray:
     """Log-chances of the next token, scaled for an embedding of one and its norm's gain."""
     digits = list("123456")
     table = {"\n": {"Ann": 0.5, "Ben": 0.2, "Answer": 0.3}, "Ann": {"\n": 1.0}, "Ben": {"\n": 1.0}}
-    table |= {"Answer": {":▁": 1.0}, ":▁": {d: w for d, w in zip(digits, (8, 5, 3, 2, 1, 1), strict=True)}}
+    table |= {"Answer": {":▁": 1.0}, ":▁": dict(zip(digits, (8, 5, 3, 2, 1, 1), strict=True))}
     table |= {d: {"</s>": 1.0} for d in digits}
     logits = np.full((size, HIDDEN), -20.0)
     for before, chances in table.items():
@@ -113,6 +113,7 @@ budgets = [1]
 """
     values = {"name": "small", "pool": pool, "max_tokens": 24, **settings}
     text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
-    text += 'engine = "proposer"\nverifiers = { prm = "prm", orm = "orm" }\nproblems = { source = "problems.jsonl" }\n'
+    text += 'engine = "proposer"\nverifiers = { prm = "prm", orm = "orm" }\n'
+    text += 'problems = { source = "problems.jsonl" }\n'
     (folder / "study.toml").write_text(text + arms)
     return folder / "study.toml"

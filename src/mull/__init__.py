@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from mull.analysis.run import run_study
     from mull.answering import Answer, ask
     from mull.cost import Cost, ModelSize
     from mull.drive import Driver, Result, Task
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from mull.study.builtin import builtin
     from mull.study.config import Source, Study, load_problems
     from mull.study.config import read as read_study
-    from mull.study.run import run_study
     from mull.tiny.load import checkpoint
     from mull.verifiers.small import SmallVerifier
 
@@ -76,7 +76,7 @@ _HOME = {
     "load_policy": "policy_file:load",
     "load_problems": "study.config",
     "read_study": "study.config:read",
-    "run_study": "study.run",
+    "run_study": "analysis.run",
     "strategies": "strategies.base",
 }
 

@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
     own = commands.add_parser(
         "ask",
         help="answer one problem within a budget",
-        description="Answer one problem within a budget of generations; show candidates, scores, vote and cost.",
+        description="Answer one problem within a budget; show candidates, scores, vote and cost.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -40,10 +40,10 @@ def add(commands: Any) -> None:
 
 def run_fit(args: argparse.Namespace) -> int:
     """Fit and save."""
+    from mull.analysis.evidence import gather
+    from mull.analysis.policies import fit_all
     from mull.policy_file import Policy, save
-    from mull.study.analyse import gather
     from mull.study.folder import open_folder
-    from mull.study.policies import fit_all
 
     found = fit_all(gather(open_folder(args.dir)))
     out = args.out or args.dir / "policy.json"

@@ -76,10 +76,10 @@ def run(args: argparse.Namespace) -> int:
     if args.study is not None and (args.quick or args.full):
         args.parser.error("--quick and --full are sizes of the built-in study; STUDY.toml has its own")
     print("mull: starting", file=sys.stderr, flush=True)
+    from mull.analysis.run import run_study
     from mull.study.builtin import builtin
     from mull.study.config import read
     from mull.study.progress import reporter
-    from mull.study.run import run_study
 
     study = builtin("quick" if args.quick else "full" if args.full else "default")
     if args.study is not None:
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
 
 def run_report(args: argparse.Namespace) -> int:
     """Analyse a finished study anew, then show it."""
-    from mull.study.run import report
+    from mull.analysis.run import report
 
     return show(report(args.dir), args.dir, as_json=args.json)
 

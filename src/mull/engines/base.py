@@ -19,7 +19,8 @@ class Job:
 
     ``seed`` (64 bits) fixes the randomness of this continuation alone: the result
     must not depend on the other jobs of a call. ``steps`` caps the number of steps
-    sampled (None: to the end). ``temperature`` 0 is greedy.
+    sampled (None: to the end), ``max_tokens`` that of tokens sampled in this job, whatever
+    the trace's length before. ``temperature`` 0 is greedy.
     """
 
     trace: Trace

@@ -8,34 +8,48 @@ evicted is computed again by who needs it. The module never runs a model.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from mull.engines.llama import Floats, Lanes
+from mull.engines.lanes import Base, Floats, Lanes
 
 #: A prompt and the token ids that follow it.
 Key = tuple[str, tuple[int, ...]]
 #: What a node takes beside its arrays and its token ids, in bytes (a rough figure).
 OVERHEAD = 800
+NOTHING: Floats = np.zeros(0, np.float32)
 
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """Positions ``start`` to ``end`` of a prefix; ``values`` are a verifier's for the steps in it."""
+    """Positions ``start`` to ``end``, counted from the end of the base, of one prefix.
+
+    A node without a parent is a prompt: its base and nothing more. ``scores`` are a
+    verifier's for the steps that end in the node.
+    """
 
     key: Key
-    parent: Node | None
-    start: int
-    end: int
-    keys: Floats
-    values: Floats
+    base: Base
+    parent: Node | None = None
+    start: int = 0
+    end: int = 0
+    keys: Floats = field(default_factory=lambda: NOTHING)
+    values: Floats = field(default_factory=lambda: NOTHING)
     scores: tuple[float, ...] = ()
 
     @property
     def bytes(self) -> int:
         """Memory taken."""
-        return self.keys.nbytes + self.values.nbytes + 8 * len(self.key[1]) + OVERHEAD
+        arrays = self.keys.nbytes + self.values.nbytes
+        if self.parent is None:
+            arrays += self.base.keys.nbytes + self.base.values.nbytes
+        return arrays + 8 * len(self.key[1]) + OVERHEAD
+
+    @property
+    def length(self) -> int:
+        """Positions in all, the base's with them."""
+        return self.base.length + self.end
 
     def chain(self) -> list[Node]:
         """This node and its ancestors, nearest first."""
@@ -45,6 +59,16 @@ class Node:
             found.append(node)
             node = node.parent
         return found
+
+    def restore(self, lanes: Lanes, lane: int) -> None:
+        """Copy what follows the base into a lane."""
+        for node in self.chain():
+            if node.end > node.start:
+                lanes.write(lane, node.keys, node.values, node.start)
+
+    def extended(self, lanes: Lanes, lane: int, key: Key, end: int, scores: tuple[float, ...] = ()) -> Node:
+        """A child with what a lane holds beyond this node, up to ``end``."""
+        return Node(key, self.base, self, self.end, end, *lanes.read(lane, self.end, end), scores)
 
 
 class Prefixes:
@@ -86,24 +110,6 @@ class Prefixes:
         # node that is forgotten is never kept alive by one that is not.
         for each in node.chain():
             known = self._nodes.pop(each.key, None)
-            if known is not each:
-                self.bytes += each.bytes - (0 if known is None else known.bytes)
-            self._nodes[each.key] = each
-
-
-def restore(lanes: Lanes, lane: int, node: Node) -> None:
-    """Copy a node's whole prefix into a lane."""
-    lanes.reserve(node.end)
-    for each in node.chain():
-        lanes.keys[:, lane, ..., each.start : each.end] = each.keys
-        lanes.values[:, lane, :, each.start : each.end] = each.values
-
-
-def saved(
-    lanes: Lanes, lane: int, key: Key, parent: Node | None, end: int, scores: tuple[float, ...] = ()
-) -> Node:
-    """A node for what a lane holds beyond ``parent``."""
-    start = 0 if parent is None else parent.end
-    keys = np.array(lanes.keys[:, lane, ..., start:end])
-    values = np.array(lanes.values[:, lane, :, start:end])
-    return Node(key, parent, start, end, keys, values, scores)
+            if known is None:
+                self.bytes += each.bytes
+            self._nodes[each.key] = known or each

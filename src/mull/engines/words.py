@@ -20,7 +20,11 @@ from mull.trace import Trace
 
 
 class Words:
-    """Prompts to ids, ids to text. ``ends[token]`` tells whether the token ends a step."""
+    """Prompts to ids, ids to text.
+
+    ``ends[token]`` tells whether the token ends a step (``enders`` are those that do),
+    ``last[token]`` whether it ends the solution.
+    """
 
     def __init__(self, tokenizer: Tokenizer, eos: Sequence[int]):
         self._tokenizer, self.eos = tokenizer, tuple(eos)
@@ -35,6 +39,8 @@ class Words:
         self._plain = decoder.get("type") == "Metaspace" and decoder.get("prepend_scheme") == "never"
         self.ends: NDArray[np.bool_] = np.array([self.text([token]).endswith("\n") for token in range(size)])
         self.ends[list(self.eos)] = True
+        self.enders = frozenset(np.flatnonzero(self.ends).tolist())
+        self.last: NDArray[np.bool_] = np.isin(np.arange(size), self.eos)
         self.prompt = lru_cache(maxsize=1 << 14)(self._prompt)
 
     @classmethod

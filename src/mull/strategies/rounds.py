@@ -12,7 +12,8 @@ figure 2). What the paper leaves open is settled so:
   fewer open ones than slots for them, their children share the places evenly, the
   better-scored first. With width 1 nothing is pruned and duplicates remain.
 - A prefix without a score ranks after all that have one; a failed one is dropped.
-- A group is over when its pool, or all that survives of it, is finished.
+- A group is over when its pool, or all that survives of it, is finished; every finished
+  beam of that last pool is a final, pruned or not: it is whole, and it is paid for.
 - Beams that are open after ``max_rounds`` rounds are continued to the end.
 
 The search draws nothing itself and makes no score up.
@@ -62,7 +63,7 @@ def search(
             break
         if width > 1:
             pools = yield from scored(pools, lookahead)
-            pools = [survivors(pool, slots) if is_open(pool) else pool for pool in pools]
+            pools = [pruned(pool, slots) for pool in pools]
         parents = [children(pool, slots, width) for pool in pools]
         pools = yield from extended(pools, parents, "step")
     parents = [tuple(beam.trace for beam in pool if beam.trace.open) for pool in pools]
@@ -74,6 +75,12 @@ def search(
 def is_open(pool: Pool) -> bool:
     """Whether anything in the pool can be continued."""
     return any(beam.trace.open for beam in pool)
+
+
+def pruned(pool: Pool, slots: int) -> Pool:
+    """The pool's survivors; if none of them is open, all that is finished."""
+    kept = survivors(pool, slots)
+    return kept if is_open(kept) else tuple(beam for beam in pool if not beam.trace.open)
 
 
 def survivors(pool: Pool, slots: int) -> Pool:

@@ -1,1 +1,1 @@
-"""study."""
+"""Studies: planned, run, recorded, analysed."""

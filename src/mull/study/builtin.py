@@ -16,7 +16,7 @@ Size = Literal["quick", "default", "full"]
 def builtin(size: Size = "default") -> Study:
     """The study that ``mull study`` runs when it is not given one."""
     if size == "quick":
-        return Study("tiny, quick", Source(count=120), pool=64, arms=grid(16))
+        return Study("tiny, quick", Source(count=150), pool=128, arms=grid(16))
     if size == "full":
         return Study("tiny, full", Source(count=500), pool=2048, arms=grid(256))
     return Study("tiny", Source(count=500), pool=256, arms=grid(64))

@@ -18,7 +18,7 @@ from mull.strategies.base import Arm
 from mull.study.config import Study
 
 #: Generations that a unit takes at most (but a problem at least), and problems.
-GENERATIONS, PROBLEMS = 4096, 50
+GENERATIONS, PROBLEMS = 2048, 50
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""Running a study: whatever of its plan is not recorded yet, then its analysis.
+"""Recording a study: whatever of its plan its folder does not hold yet.
 
-The same call starts, continues or merely reports a study, as its folder needs, and the
-result is the same to the last bit however often it was cut off.
+The same call starts a study, goes on with it or finds it finished, and what is recorded is
+the same to the last bit however often it was cut off. The module concludes nothing.
 """
 
 from __future__ import annotations
@@ -11,28 +11,22 @@ from pathlib import Path
 from typing import Any
 
 from mull.errors import MullError
-from mull.study import crew, folder, store, summary
+from mull.study import crew, folder, store
 from mull.study.config import FEWEST, Study, content_hash, load_problems
 from mull.study.folder import Recorded
 from mull.study.progress import Say, State
 
+#: Workers that are started unless more are asked for.
+MOST_WORKERS = 16
 
-def run_study(
-    study: Study | None = None,
-    out: Path | str = "mull-study",
-    *,
-    workers: int | None = None,
-    say: Say | None = None,
-) -> dict[str, Any]:
-    """Run ``study`` (the built-in one if None) in folder ``out``; returns its summary.
 
-    Continues what the folder holds of the same study, and refuses a folder that
-    holds anything else. ``workers`` defaults to the cores there are; ``say`` is told how far
-    it is, every second or so.
+def record(study: Study, out: Path, *, workers: int | None = None, say: Say | None = None) -> Recorded:
+    """Record ``study`` in folder ``out``, or what is missing of it there.
+
+    Refuses a folder that holds anything else, and stops at a damaged shard. ``workers``
+    defaults to the cores there are; ``say`` is told how far it is, every second or so.
     """
-    from mull.study.builtin import builtin
-
-    study, out, began = study or builtin(), Path(out), time.monotonic()
+    began = time.monotonic()
     if workers is not None and workers < 1:
         raise MullError(f"workers is {workers}; it must be at least 1")
 
@@ -52,22 +46,9 @@ def run_study(
         for unit in recorded.units:
             if recorded.shard(unit).exists():
                 recorded.read(unit)
-        _fill(recorded, study, workers or crew.cores(), tell)
+        _fill(recorded, study, workers or min(crew.cores(), MOST_WORKERS), tell)
         tell(len(recorded.units), len(recorded.units) + 1, 1, 1, "analysing")
-        found = summary.write(recorded)
-        tell(1, 1, 1, 1, "done")
-    return found
-
-
-def report(out: Path | str) -> dict[str, Any]:
-    """The summary of a finished study's folder, computed anew from its shards and written."""
-    recorded = folder.open_folder(Path(out))
-    if missing := recorded.missing():
-        raise MullError(
-            f"{out} is not finished: {len(missing)} of {len(recorded.units)} units are missing; "
-            f"the command that began it goes on (mull study ... --out {out})"
-        )
-    return summary.write(recorded)
+    return recorded
 
 
 def _begin(out: Path, study: Study, problems: Any, key: str) -> Recorded:
@@ -99,6 +80,3 @@ def _fill(recorded: Recorded, study: Study, workers: int, tell: Any) -> None:
             tell(known, total + 1, work, all_work, "search trees")
             for _ in members.work([{"trees": True}]):
                 tell(known, total + 1, work, all_work, "search trees")
-
-
-__all__ = ["report", "run_study"]

@@ -14,6 +14,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -21,7 +22,7 @@ import polars as pl
 from mull.errors import MullError
 
 _SCORE = pl.Float32
-_COST: dict[str, type[pl.DataType]] = {
+_COST: dict[str, Any] = {
     "generations": pl.Int64,
     "requests": pl.Int64,
     "prompt_tokens": pl.Int64,
@@ -33,43 +34,41 @@ _COST: dict[str, type[pl.DataType]] = {
 }
 #: A row a sample. ``flops`` is the sample's own, after a prompt of ``prompt_tokens`` that costs
 #: ``prompt_flops`` once a problem; likewise for the verifiers. A score is null if there is none.
-POOL = pl.Schema(
-    {
-        "problem": pl.String,
-        "sample": pl.Int32,
-        "answer": pl.String,
-        "correct": pl.Boolean,
-        "finish": pl.String,
-        "tokens": pl.Int32,
-        "logprob": pl.Float32,
-        "text": pl.String,
-        "prm": pl.List(_SCORE),
-        "orm": _SCORE,
-        "prm_tokens": pl.Int32,
-        "orm_tokens": pl.Int32,
-        "prompt_tokens": pl.Int32,
-        "flops": pl.Float64,
-        "prompt_flops": pl.Float64,
-        "prm_flops": pl.Float64,
-        "orm_flops": pl.Float64,
-        "prm_prompt_flops": pl.Float64,
-        "orm_prompt_flops": pl.Float64,
-        "error": pl.String,
-    }
-)
+_POOL: dict[str, Any] = {
+    "problem": pl.String,
+    "sample": pl.Int32,
+    "answer": pl.String,
+    "correct": pl.Boolean,
+    "finish": pl.String,
+    "tokens": pl.Int32,
+    "logprob": pl.Float32,
+    "text": pl.String,
+    "prm": pl.List(_SCORE),
+    "orm": _SCORE,
+    "prm_tokens": pl.Int32,
+    "orm_tokens": pl.Int32,
+    "prompt_tokens": pl.Int32,
+    "flops": pl.Float64,
+    "prompt_flops": pl.Float64,
+    "prm_flops": pl.Float64,
+    "orm_flops": pl.Float64,
+    "prm_prompt_flops": pl.Float64,
+    "orm_prompt_flops": pl.Float64,
+    "error": pl.String,
+}
+POOL = pl.Schema(_POOL)
 #: A row a problem: what an arm answered, with what candidates, at what cost.
-RUN = pl.Schema(
-    {
-        "problem": pl.String,
-        "arm": pl.String,
-        "budget": pl.Int32,
-        "answer": pl.String,
-        "correct": pl.Boolean,
-        "candidates": pl.List(pl.Struct({"answer": pl.String, "score": _SCORE, "tokens": pl.Int32})),
-        **_COST,
-        "events": pl.List(pl.String),
-    }
-)
+_RUN: dict[str, Any] = {
+    "problem": pl.String,
+    "arm": pl.String,
+    "budget": pl.Int32,
+    "answer": pl.String,
+    "correct": pl.Boolean,
+    "candidates": pl.List(pl.Struct({"answer": pl.String, "score": _SCORE, "tokens": pl.Int32})),
+    **_COST,
+    "events": pl.List(pl.String),
+}
+RUN = pl.Schema(_RUN)
 #: A row a problem: what was asked.
 PROBLEMS = pl.Schema({"problem": pl.String, "prompt": pl.String, "gold": pl.String, "meta": pl.String})
 

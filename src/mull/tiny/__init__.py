@@ -1,1 +1,1 @@
-"""tiny."""
+"""The embedded world: its problems and its trained checkpoints."""

@@ -30,7 +30,6 @@ ITEMS = ("apples", "books", "coins", "eggs", "pens", "shells")
 REVERSED: dict[str, Op] = {"rmore": "-", "rfewer": "+", "rtimes": "/"}
 _OP: dict[str, Op] = {"more": "+", "fewer": "-", "times": "*", "sum": "+", **REVERSED}
 _SIZES = (30, 99, 999)
-_STEP_WEIGHTS = {1: 0.14, 2: 0.18, 3: 0.20, 4: 0.18, 5: 0.16, 6: 0.14}
 _KIND_WEIGHTS = {"more": 0.37, "fewer": 0.37, "times": 0.18, "sum": 0.08}
 #: No true value of a problem is larger.
 LARGEST = 999
@@ -41,17 +40,21 @@ class Mix:
     """How often the costly kinds of difficulty occur in a stream of problems.
 
     ``shuffled`` is the share of problems whose facts are told in any order; ``sizes``
-    the shares with numbers to about 30, 99 and 999.
+    the shares with numbers to about 30, 99 and 999; ``steps`` the shares with 1, 2, ...
+    steps.
     """
 
-    shuffled: float = 0.12
-    sizes: tuple[float, float, float] = (0.45, 0.45, 0.10)
+    shuffled: float
+    sizes: tuple[float, float, float]
+    steps: tuple[float, ...]
 
 
-#: The small world's own mix.
-WORLD = Mix()
-#: A harder one, on which the proposer starts its training.
-BROAD = Mix(shuffled=0.4, sizes=(0.4, 0.4, 0.2))
+#: The small world's own mix: what is tested, and what verifiers are trained on.
+WORLD = Mix(0.10, (0.47, 0.45, 0.08), (0.16, 0.20, 0.21, 0.18, 0.14, 0.11))
+#: Harder ones, on which the proposer is trained: first this,
+BROAD = Mix(0.40, (0.40, 0.40, 0.20), (0.14, 0.18, 0.20, 0.18, 0.16, 0.14))
+#: then this.
+PRACTICE = Mix(0.12, (0.45, 0.45, 0.10), BROAD.steps)
 
 
 @dataclass(frozen=True)
@@ -174,7 +177,7 @@ def stories(split: Split, seed: int, mix: Mix = WORLD) -> Iterator[Story]:
 
 def draw(rng: np.random.Generator, mix: Mix = WORLD) -> Story:
     """One problem of ``mix``, whatever its split."""
-    steps = int(rng.choice(list(_STEP_WEIGHTS), p=list(_STEP_WEIGHTS.values())))
+    steps = 1 + int(rng.choice(len(mix.steps), p=mix.steps))
     limit = int(rng.choice(_SIZES, p=mix.sizes))
     backwards = float(rng.choice((0.0, 0.3, 0.7), p=(0.3, 0.35, 0.35)))
     unneeded = int(rng.choice((0, 1, 2), p=(0.55, 0.3, 0.15)))

@@ -15,14 +15,14 @@ from tokenizers import Tokenizer
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from mull.tiny.world import BROAD, WORLD, Mix, Split, stories
+from mull.tiny.world import BROAD, PRACTICE, WORLD, Mix, Split, stories
 from mull.tiny.writers import Writer
 from mull.train.loop import Example, Recipe, batches, final, fit
 from mull.train.tokenizer import build
 
 CHUNK = 4096
-#: Two phases: the broad mix first, then the world's own from the weights that gave.
-PHASES = ((Recipe(tokens=30_000_000), BROAD), (Recipe(tokens=28_000_000, seed=2), WORLD))
+#: Two phases, the second from the first's weights.
+PHASES = ((Recipe(tokens=30_000_000), BROAD), (Recipe(tokens=28_000_000, seed=2), PRACTICE))
 
 
 def config(hidden: int = 64, layers: int = 4, heads: int = 4, feed_forward: int = 160) -> LlamaConfig:

@@ -22,9 +22,9 @@ from mull.train.loop import Recipe
 from mull.train.proposer import train_proposer
 from mull.train.verifier import Kind, best, train_verifier
 
-LABELS = LabelPlan(problems=100_000, samples=1, rollouts=2)
+LABELS = LabelPlan(problems=80_000, samples=1, rollouts=2)
 RECIPES: dict[Kind, Recipe] = {
-    "prm": Recipe(tokens=24_000_000, lr=2e-3, seed=3),
+    "prm": Recipe(tokens=20_000_000, lr=2e-3, seed=3),
     "orm": Recipe(tokens=14_000_000, lr=2e-3, seed=4),
 }
 PROCESSES = 2

@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mull.cost import Cost, ModelSize
-from mull.engines.llama import Floats, Lanes, Llama, Span, forward, load_llama
-from mull.engines.prefixes import Key, Node, Prefixes, restore, saved
+from mull.engines.lanes import Floats, Lanes
+from mull.engines.llama import Llama, load_llama
+from mull.engines.prefill import Extension, extend
+from mull.engines.prefixes import Key, Node, Prefixes
 from mull.engines.words import Words
 from mull.errors import MullError
 from mull.trace import Scores, Trace
@@ -28,17 +31,11 @@ WIDTH, ROWS = 32, 768
 
 @dataclass(frozen=True)
 class Work:
-    """What of a prefix is to be run: ``steps`` new steps' tokens after ``node``."""
+    """An extension to score at the ends of its steps; ``keep`` if the trace may grow."""
 
-    key: Key
-    node: Node | None
-    steps: tuple[tuple[int, ...], ...]
-    keep: bool
-
-    @property
-    def tokens(self) -> list[int]:
-        """The new tokens."""
-        return [token for step in self.steps for token in step]
+    extension: Extension
+    steps: tuple[tuple[int, ...], ...] = ()
+    keep: bool = True
 
 
 class SmallVerifier:
@@ -50,8 +47,6 @@ class SmallVerifier:
         self.prefixes = Prefixes(cache_bytes)
         self.computed_tokens = 0
         self._lanes = Lanes(model, WIDTH)
-        #: What each lane holds; a trace of the same prompt then goes on from it uncopied.
-        self._held: list[Node | None] = [None] * WIDTH
 
     @classmethod
     def load(cls, folder: Path | str, cache_bytes: int = 1 << 28) -> SmallVerifier:
@@ -59,8 +54,10 @@ class SmallVerifier:
         folder = Path(folder)
         model = load_llama(folder)
         if model.architecture not in KINDS or model.outputs != 1:
-            known = " or ".join(KINDS)
-            raise MullError(f"{folder} holds a {model.architecture} of {model.outputs} outputs, not a {known} of 1")
+            known, outputs = " or ".join(KINDS), model.outputs
+            raise MullError(
+                f"{folder} holds a {model.architecture} with {outputs} outputs, not a {known} with 1"
+            )
         name = f"tiny/{folder.resolve().name}@{model.digest[:8]}"
         return cls(model, Words.load(folder, model.eos), name, cache_bytes)
 
@@ -131,33 +128,26 @@ class SmallVerifier:
         """Nodes of all keys, and what it took to get them."""
         nodes: dict[Key, Node] = {}
         costs: dict[Key, Cost] = {}
-        missing: list[Key] = []
-        nearest: dict[Key, Node | None] = {}
+        near = {key: self.prefixes.nearest(key[0], found) for key, found in steps.items()}
+        prompts = {key[0]: key for key, node in near.items() if node is None}
+        heads = [Extension((text, ()), None, self.words.prompt(text)) for text in prompts]
+        self._compute([Work(each) for each in heads], nodes, costs)
+        for text, key in prompts.items():  # the first trace of a prompt pays for it
+            costs[key] = costs.pop((text, ()))
+        works = []
         for key, found in steps.items():
-            node = self.prefixes.nearest(key[0], found)
-            if node is not None and node.key == key:
+            node = near[key] or nodes[key[0], ()]
+            if node.key == key:
                 nodes[key] = node
-            else:
-                missing.append(key)
-                nearest[key] = node
-        prompts = {key[0]: key for key in missing if nearest[key] is None}
-        heads = [Work((p, ()), None, (self.words.prompt(p),), True) for p in prompts]
-        self._compute(heads, nodes, costs)
-        for prompt, key in prompts.items():
-            costs[key] = costs.pop((prompt, ()))
-        bodies: list[Work] = []
-        for key in missing:
-            node = nearest[key] or nodes[(key[0], ())]
-            done, left = len(node.key[1]), list(steps[key])
+                continue
+            done, left = len(node.key[1]), list(found)
             while done > 0:
                 done -= len(left.pop(0))
-            bodies.append(Work(key, node, tuple(left), key in keep))
-        # Traces that go on from the same node one after the other, so that lanes can keep it.
-        bodies.sort(key=lambda w: (id(w.node), len(w.key[1])))
-        paid: dict[Key, Cost] = {}
-        self._compute(bodies, nodes, paid)
-        for key, cost in paid.items():
-            costs[key] = costs.get(key, Cost()) + cost
+            tokens = key[1][len(node.key[1]) :]
+            works.append(Work(Extension(key, node, tokens), tuple(left), key in keep))
+        # Traces of one prompt side by side.
+        works.sort(key=lambda work: work.extension.key[0])
+        self._compute(works, nodes, costs)
         return nodes, costs
 
     def _compute(self, works: list[Work], nodes: dict[Key, Node], costs: dict[Key, Cost]) -> None:
@@ -165,7 +155,7 @@ class SmallVerifier:
         batch: list[Work] = []
         rows = 0
         for work in works:
-            count = len(work.tokens)
+            count = len(work.extension.tokens)
             if batch and (len(batch) == WIDTH or rows + count > ROWS):
                 self._pass(batch, nodes, costs)
                 batch, rows = [], 0
@@ -176,46 +166,29 @@ class SmallVerifier:
 
     def _pass(self, batch: list[Work], nodes: dict[Key, Node], costs: dict[Key, Cost]) -> None:
         """Run a batch, one lane a work, and make its nodes."""
-        spans, tokens, positions = [], [], []
-        for lane, work in enumerate(batch):
-            start = 0 if work.node is None else work.node.end
-            if work.node is not None and self._held[lane] is not work.node:
-                restore(self._lanes, lane, work.node)
-            self._held[lane] = work.node
-            new = work.tokens
-            spans.append(Span(lane, len(new)))
-            tokens.extend(new)
-            positions.append(np.arange(start, start + len(new)))
-            cost = Cost(verifier_tokens=len(new), verifier_flops=self.size.flops(len(new), start))
-            costs[work.key] = cost
-        outputs = forward(self.model, self._lanes, np.array(tokens), np.concatenate(positions), spans)
-        self.computed_tokens += len(tokens)
-        values = _sigmoid(outputs[:, 0])
-        row = 0
-        for lane, work in enumerate(batch):
-            start = 0 if work.node is None else work.node.end
-            ends = row + np.cumsum([len(step) for step in work.steps]) - 1
-            row += spans[lane].rows
-            scores = tuple(values[ends].tolist()) if work.key[1] else ()
-            if not np.isfinite(values[ends]).all():
-                self._lanes.keys[:, lane] = self._lanes.values[:, lane] = 0  # NaN would outlast the mask
-                self._held[lane] = None
-                nodes[work.key] = _bare(work, start, scores)
+        outputs = extend(self.model, self._lanes, [work.extension for work in batch])
+        for lane, (work, output) in enumerate(zip(batch, outputs, strict=True)):
+            each, rows = work.extension, len(output)
+            self.computed_tokens += rows
+            before = 0 if each.node is None else each.node.length
+            cost = Cost(verifier_tokens=rows, verifier_flops=self.size.flops(rows, before))
+            costs[each.key] = costs.get(each.key, Cost()) + cost
+            ends = np.cumsum([len(step) for step in work.steps], dtype=np.int64) - 1
+            scores = tuple(_sigmoid(output[ends, 0]).tolist())
+            if not np.isfinite(output).all():
+                node = each.made(self._lanes, lane, scores)
+                self._lanes.clear(lane)
+                nodes[each.key] = node
                 continue
-            if work.keep:
-                end = start + spans[lane].rows
-                nodes[work.key] = saved(self._lanes, lane, work.key, work.node, end, scores)
+            if work.keep or each.node is None:
+                node = each.made(self._lanes, lane, scores)
             else:  # a finished trace never grows: its values are worth keeping, its keys are not
-                nodes[work.key] = _bare(work, start, scores)
-            self.prefixes.put(nodes[work.key])
+                end = each.node.end
+                node = Node(each.key, each.node.base, each.node, end, end, scores=scores)
+            nodes[each.key] = node
+            self.prefixes.put(node)
 
 
-def _bare(work: Work, start: int, scores: tuple[float, ...]) -> Node:
-    """A node of values alone."""
-    nothing = np.zeros(0, np.float32)
-    return Node(work.key, work.node, start, start, nothing, nothing, scores)
-
-
-def _sigmoid(x: Floats) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+def _sigmoid(x: Floats) -> NDArray[np.float64]:
     with np.errstate(over="ignore"):
         return np.asarray(1 / (1 + np.exp(-x.astype(np.float64))))

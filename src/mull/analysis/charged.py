@@ -12,11 +12,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from mull.analysis.evidence import Evidence, pooled
 from mull.answers import is_correct
 from mull.policy_charged import ChargedTable, Variant
 from mull.strategies.base import Arm
 from mull.study import estimators
-from mull.study.analyse import Evidence, pooled
 from mull.study.estimators import TIE, Draws
 
 Floats = NDArray[np.float64]

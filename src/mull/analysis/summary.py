@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mull import __version__, policy_file
+from mull.analysis.evidence import Evidence, Measure, gather, pooled
+from mull.analysis.policies import Policies, fit_all
 from mull.policy_file import Policy
 from mull.strategies.base import Arm
 from mull.study import bootstrap, estimators, store
-from mull.study.analyse import Evidence, Measure, gather, pooled
 from mull.study.folder import Recorded
 from mull.study.plan import canonical
-from mull.study.policies import Policies, fit_all
 
 Floats = NDArray[np.float64]
 SCHEMA = 1

@@ -90,7 +90,14 @@ class Evidence:
 
     def grid(self, column: str) -> Floats:
         """A column of the pool's rows, [P, S]."""
-        return self.samples[column].to_numpy().astype(np.float64).reshape(self.pool.answers.shape)
+        if column not in self._grids:
+            values = self.samples[column].to_numpy().astype(np.float64)
+            self._grids[column] = values.reshape(self.pool.answers.shape)
+        return self._grids[column]
+
+    @cached_property
+    def _grids(self) -> dict[str, Floats]:
+        return {}
 
     @cached_property
     def _distinct(self) -> pl.DataFrame:

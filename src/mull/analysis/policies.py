@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mull import difficulty
+from mull.analysis.charged import RUNS, charged_table
+from mull.analysis.evidence import Evidence, Measure, pooled, stacked
 from mull.difficulty import BINS, Bins
 from mull.policy import ArmTable, Measured, Provenance, cross_validate, fit
 from mull.policy_charged import ChargedTable, cross_validate_charged, fit_charged
 from mull.policy_file import Row
 from mull.policy_ratio import Curve, Ratio, equal_accuracy_ratio
 from mull.strategies.base import Arm
-from mull.study.analyse import Evidence, Measure, pooled, stacked
-from mull.study.charged import RUNS, charged_table
 
 Floats = NDArray[np.float64]
 #: Random splits that policies are cross-validated over.

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from mull.train.tokenizer import build
+from small_vocabulary import IDS, save
 
 ARCHITECTURES = {
     "lm": "LlamaForCausalLM",
@@ -19,9 +19,9 @@ def checkpoint(
     folder: Path, kind: str = "lm", *, seed: int = 0, kv_heads: int = 1, sharp: float = 1.0
 ) -> Path:
     """A checkpoint with random weights; ``sharp`` scales the queries, hence the attention's scores."""
-    tokenizer, rng = build(), np.random.default_rng(seed)
-    hidden, layers, heads, head_dim, inner, vocab = 64, 2, 4, 16, 40, tokenizer.get_vocab_size()
-    newline, eos = tokenizer.token_to_id("\n"), tokenizer.token_to_id("</s>")
+    rng = np.random.default_rng(seed)
+    hidden, layers, heads, head_dim, inner, vocab = 64, 2, 4, 16, 40, len(IDS)
+    newline, eos = IDS["\n"], IDS["</s>"]
 
     def normal(*shape: int, scale: float = 0.15) -> np.ndarray:
         return (rng.standard_normal(shape) * scale).astype(np.float32)
@@ -66,8 +66,8 @@ def checkpoint(
         "rms_norm_eps": 1e-6,
         "rope_parameters": {"rope_theta": 10000.0, "rope_type": "default"},
         "tie_word_embeddings": True,
-        "pad_token_id": tokenizer.token_to_id("<pad>"),
-        "bos_token_id": tokenizer.token_to_id("<s>"),
+        "pad_token_id": IDS["<pad>"],
+        "bos_token_id": IDS["<s>"],
         "eos_token_id": eos,
         "dtype": "float32",
     }
@@ -76,5 +76,5 @@ def checkpoint(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    tokenizer.save(str(folder / "tokenizer.json"))
+    save(folder)
     return folder

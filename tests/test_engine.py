@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import mull.engines.attention as attention
+from small_vocabulary import IDS
 from checkpoints import checkpoint
 from mull.cost import Cost
 from mull.engines.base import Continuation, Job
@@ -175,7 +176,7 @@ def test_caps_and_steps(engine: SmallEngine):
     for done in (capped, stepped, ended):
         for step in done.trace.steps:
             assert len(step.tokens) == len(step.logprobs) and all(x <= 0 for x in step.logprobs)
-            assert step.text == engine.words._tokenizer.decode(list(step.tokens))
+            assert step.text == engine.words.text(step.tokens)
         for step in done.trace.steps[:-1]:
             assert step.text.endswith("\n") and "\n" not in step.text[:-1]
     assert engine.sample_now([job(0, cap=0)])[0].trace.finish == "length"
@@ -213,7 +214,7 @@ def test_the_context_limit_ends_a_trace_by_length(engine: SmallEngine):
 
 def test_nan_in_one_lane_is_an_error_there_only(engine: SmallEngine):
     # A word that no other prompt has gets a broken embedding.
-    word = engine.words._tokenizer.token_to_id("▁shells")
+    word = IDS["▁shells"]
     jobs = [Job(Trace(Problem(f"q{i}", f"Ann has {i} pens.\n")), None, 1.0, i, 30) for i in range(5)]
     expected = engine.sample_now(jobs)
     engine.model.embedding[word] = np.nan

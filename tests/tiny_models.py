@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from mull.train.tokenizer import build
+from small_vocabulary import IDS, save
 
 HIDDEN, HEAD = 80, 32
 
@@ -18,9 +18,8 @@ HIDDEN, HEAD = 80, 32
 def checkpoint(folder: Path, architecture: str, seed: int = 0) -> Path:
     """A one-layer Llama: the proposer ("LlamaForCausalLM") or a classifier."""
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = build()
-    tokenizer.save(str(folder / "tokenizer.json"))
-    size, rng = tokenizer.get_vocab_size(), np.random.default_rng(seed)
+    save(folder)
+    size, rng = len(IDS), np.random.default_rng(seed)
     proposer = architecture == "LlamaForCausalLM"
     spread = 0.0 if proposer else 0.6
 
@@ -40,7 +39,7 @@ def checkpoint(folder: Path, architecture: str, seed: int = 0) -> Path:
     for name in ("input_layernorm", "post_attention_layernorm"):
         weights[f"{layer}{name}.weight"] = np.ones(HIDDEN, np.float32)
     if proposer:
-        weights["lm_head.weight"] = _bigrams(tokenizer.get_vocab(), size)
+        weights["lm_head.weight"] = _bigrams(IDS, size)
     else:
         weights["score.weight"] = matrix(1, HIDDEN) * 2
     save_file(weights, folder / "model.safetensors")
@@ -57,7 +56,7 @@ def checkpoint(folder: Path, architecture: str, seed: int = 0) -> Path:
         "max_position_embeddings": 256,
         "rms_norm_eps": 1e-6,
         "vocab_size": size,
-        "eos_token_id": tokenizer.token_to_id("</s>"),
+        "eos_token_id": IDS["</s>"],
         "tie_word_embeddings": False,
     }
     (folder / "config.json").write_text(json.dumps(config))

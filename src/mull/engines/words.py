@@ -1,22 +1,28 @@
 """A checkpoint's tokenizer as the small engine and verifier need it: ids, texts, step ends.
 
-Knows how a solution is spelt (a step ends at a newline or at the end token) and
-nothing of models.
+Reads ``tokenizer.json`` of the small world's kind (Unigram over whole words, Metaspace
+without splitting) itself: the tokenizers library would bring an HTTP client and 45 MB
+for a table of some seventy pieces. It reads no other kind, and says so. It knows how a
+solution is spelt (a step ends at a newline or at the end token) and nothing of models.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from mull.errors import MullError
 from mull.trace import Trace
+
+SPACE = "▁"
+#: How much worse than the worst piece an unknown character is (as in the tokenizers library).
+UNKNOWN_PENALTY = 10.0
 
 
 class Words:
@@ -26,18 +32,19 @@ class Words:
     ``last[token]`` whether it ends the solution.
     """
 
-    def __init__(self, tokenizer: Tokenizer, eos: Sequence[int]):
-        self._tokenizer, self.eos = tokenizer, tuple(eos)
-        vocabulary: dict[str, int] = tokenizer.get_vocab(with_added_tokens=True)
-        special = {i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special}
-        size = max(vocabulary.values()) + 1
-        self._texts = [""] * size
-        for piece, token in vocabulary.items():
-            self._texts[token] = "" if token in special else piece.replace("▁", " ")
-        # Metaspace without a prepended space decodes to the pieces side by side.
-        decoder = json.loads(tokenizer.to_str())["decoder"] or {}
-        self._plain = decoder.get("type") == "Metaspace" and decoder.get("prepend_scheme") == "never"
-        self.ends: NDArray[np.bool_] = np.array([self.text([token]).endswith("\n") for token in range(size)])
+    def __init__(self, description: Mapping[str, Any], eos: Sequence[int]):
+        self.eos = tuple(eos)
+        listed = description["model"]["vocab"]
+        special = {token["id"] for token in description["added_tokens"] if token["special"]}
+        self._pieces = {piece: (i, score) for i, (piece, score) in enumerate(listed) if i not in special}
+        self._longest = max(map(len, self._pieces))
+        self._unknown: int = description["model"]["unk_id"]
+        self._bad = min(score for _, score in listed) - UNKNOWN_PENALTY
+        begin = (description.get("post_processor") or {}).get("special_tokens", {})
+        self._begin = tuple(i for token in begin.values() for i in token["ids"])
+        self._texts = ["" if i in special else p.replace(SPACE, " ") for i, (p, _) in enumerate(listed)]
+        size = len(listed)
+        self.ends: NDArray[np.bool_] = np.array([text.endswith("\n") for text in self._texts])
         self.ends[list(self.eos)] = True
         self.enders = frozenset(np.flatnonzero(self.ends).tolist())
         self.last: NDArray[np.bool_] = np.isin(np.arange(size), self.eos)
@@ -45,30 +52,54 @@ class Words:
 
     @classmethod
     def load(cls, folder: Path, eos: Sequence[int]) -> Words:
-        """Read ``tokenizer.json``."""
+        """Read ``tokenizer.json``; :class:`MullError` if it is missing, damaged or of another kind."""
         file = folder / "tokenizer.json"
-        if not file.is_file():
-            raise MullError(f"{folder} has no tokenizer.json")
-        return cls(Tokenizer.from_file(str(file)), eos)
+        try:
+            description = json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise MullError(f"{folder} has no tokenizer.json") from None
+        except (OSError, ValueError):
+            raise MullError(f"{file} cannot be read as JSON; copy the checkpoint again") from None
+        before = description.get("pre_tokenizer") or {}
+        plain = before.get("type") == "Metaspace" and before.get("prepend_scheme") == "never"
+        if description.get("model", {}).get("type") != "Unigram" or not plain or before.get("split"):
+            raise MullError(
+                f"{file} is not of the kind that the small engine reads (Unigram, Metaspace without splitting)"
+            )
+        return cls(description, eos)
 
     def _prompt(self, text: str) -> tuple[int, ...]:
         """The prompt's ids with the begin token; empty for a prompt without any token."""
-        if not self._tokenizer.encode(text, add_special_tokens=False).ids:
-            return ()
-        return tuple(self._tokenizer.encode(text).ids)
+        spelt = self.spelt(text)
+        return (*self._begin, *spelt) if spelt else ()
 
     def text(self, tokens: Sequence[int]) -> str:
         """What the tokens spell; special tokens spell nothing."""
-        if self._plain:
-            return "".join([self._texts[token] for token in tokens])
-        return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True))
+        return "".join([self._texts[token] for token in tokens])
 
     def steps(self, trace: Trace) -> list[tuple[int, ...]]:
         """Every step's ids: as sampled here, or spelt anew if another engine gave text alone."""
-        found = [step.tokens or self._spelt(step.text) for step in trace.steps]
+        found = [step.tokens or self.spelt(step.text) for step in trace.steps]
         if trace.complete and found and not trace.steps[-1].tokens and self.eos:
             found[-1] = (*found[-1], self.eos[0])
         return found
 
-    def _spelt(self, text: str) -> tuple[int, ...]:
-        return tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)
+    def spelt(self, text: str) -> tuple[int, ...]:
+        """The best-scored segmentation (Viterbi); a run of unknown characters is one unknown token."""
+        text = text.replace(" ", SPACE)
+        best: list[tuple[float, int, int]] = [(0.0, 0, -1)] + [(-np.inf, 0, -1)] * len(text)
+        for start in range(len(text)):
+            reached = best[start][0]
+            if reached + self._bad > best[start + 1][0]:
+                best[start + 1] = (reached + self._bad, start, self._unknown)
+            for end in range(start + 1, min(start + self._longest, len(text)) + 1):
+                piece = self._pieces.get(text[start:end])
+                if piece is not None and reached + piece[1] > best[end][0]:
+                    best[end] = (reached + piece[1], start, piece[0])
+        found: list[int] = []
+        end = len(text)
+        while end:
+            _, end, token = best[end]
+            if not (token == self._unknown and found and found[-1] == self._unknown):
+                found.append(token)
+        return tuple(reversed(found))

@@ -2,8 +2,8 @@
 
 A shard is written under a temporary name in the same folder, flushed to the disk
 and renamed, so that killing a study at any moment leaves only whole shards. Each
-carries its key (a hash of what was asked), its row count and a digest of its
-contents; a reader that finds another refuses it. Contents depend on the key
+has beside it a seal, ``NAME.parquet.seal``: its key (a hash of what was asked) and a
+digest of the file's bytes, which are checked before the file is parsed; a reader that finds another refuses it. Contents depend on the key
 alone: nothing of the time, the machine or the process goes in.
 """
 
@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from mull.errors import MullError
@@ -75,56 +74,42 @@ PROBLEMS = pl.Schema({"problem": pl.String, "prompt": pl.String, "gold": pl.Stri
 
 def write(path: Path, frame: pl.DataFrame, key: str) -> None:
     """Write a shard whole, or not at all; :class:`MullError` if the disk will not have it."""
-    metadata = {"mull.key": key, "mull.rows": str(frame.height), "mull.digest": digest(frame)}
     with atomic(path) as temporary:
-        frame.write_parquet(temporary, compression="zstd", metadata=metadata)
+        frame.write_parquet(temporary, compression="zstd")
+        write_text(_seal(path), f"{key} {digest(temporary)}\n")
 
 
 def read(path: Path, key: str, schema: pl.Schema) -> pl.DataFrame:
     """A shard's frame, once it is known to be the one that was written for ``key``."""
     advice = "delete it and run the same command again"
     try:
-        metadata = pl.read_parquet_metadata(path)
-        frame = pl.read_parquet(path, memory_map=False)
-    except FileNotFoundError:
-        raise MullError(f"{path} is missing; run the same command again") from None
-    except PermissionError as error:
+        found = digest(path)
+        sealed = _seal(path).read_text(encoding="utf-8", errors="replace").split()
+    except FileNotFoundError as error:
+        raise MullError(f"{error.filename} is missing; {advice.replace('it', str(path), 1)}") from None
+    except OSError as error:
         raise MullError(f"cannot read {path}: {error.strerror}") from None
-    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException, UnicodeDecodeError):
-        raise MullError(f"{path} is damaged (not readable as Parquet); {advice}") from None
-    if metadata.get("mull.key") != key:
+    if sealed[:1] != [key]:
         raise MullError(f"{path} is of another study or unit; {advice}")
-    if frame.schema != schema or metadata.get("mull.rows") != str(frame.height):
-        raise MullError(f"{path} is damaged (columns or rows are missing); {advice}")
-    if metadata.get("mull.digest") != digest(frame):
-        raise MullError(f"{path} is damaged (its contents are not those that were written); {advice}")
+    if sealed[1:] != [found]:
+        raise MullError(f"{path} is damaged (its bytes are not those that were written); {advice}")
+    try:
+        frame = pl.read_parquet(path, memory_map=False)
+    except (OSError, pl.exceptions.PolarsError):
+        raise MullError(f"{path} is damaged (not readable as Parquet); {advice}") from None
+    if frame.schema != schema:
+        raise MullError(f"{path} has other columns than this version of mull writes; {advice}")
     return frame
 
 
-def digest(frame: pl.DataFrame) -> str:
-    """A hash of a frame's contents, whatever its encoding on the disk."""
-    state = hashlib.blake2b(digest_size=8)
-    for series in frame:
-        for part in _parts(series):
-            state.update(part)
-    return state.hexdigest()
+def digest(path: Path) -> str:
+    """A hash of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
-def _parts(series: pl.Series) -> Iterator[bytes]:
-    """A column as bytes: its name, where it is null, its values."""
-    yield f"{series.name}:{series.dtype}:{len(series)}".encode()
-    yield np.packbits(series.is_null().to_numpy()).tobytes()
-    if isinstance(series.dtype, pl.List):
-        yield from _parts(series.list.len().cast(pl.Int64))
-        yield from _parts(series.filter(series.list.len() > 0).explode())
-    elif isinstance(series.dtype, pl.Struct):
-        for name in series.struct.fields:
-            yield from _parts(series.struct.field(name))
-    elif series.dtype == pl.String:
-        yield series.str.len_bytes().fill_null(0).to_numpy().tobytes()
-        yield "".join(series.drop_nulls()).encode()
-    else:
-        yield series.fill_null(0 if series.dtype != pl.Boolean else False).to_numpy().tobytes()
+def _seal(path: Path) -> Path:
+    return path.with_name(f"{path.name}.seal")
 
 
 @contextlib.contextmanager

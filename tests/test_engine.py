@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import mull.engines.attention as attention
-from small_vocabulary import IDS
 from checkpoints import checkpoint
 from mull.cost import Cost
 from mull.engines.base import Continuation, Job
@@ -19,6 +18,7 @@ from mull.problems import Problem
 from mull.tiny.world import stories
 from mull.trace import Step, Trace
 from mull.verifiers.small import SmallVerifier
+from small_vocabulary import IDS
 
 PROBLEMS = [Problem(f"p{i}", s.prompt) for i, s in enumerate(itertools.islice(stories("validation", 3), 40))]
 
@@ -103,7 +103,9 @@ def test_step_by_step_equals_uninterrupted_cached_or_not(folder: Path, cache_byt
     for problem in PROBLEMS[:12]:
         (once,) = whole.sample_now([Job(Trace(problem), None, 0.0, 0, 60)])
         bits = by_steps(pieces, Trace(problem))
-        assert bits[-1].trace == once.trace
+        assert bits[-1].trace.steps == once.trace.steps
+        if len(once.trace.tokens) < 60:  # at the cap the last step may have ended, too
+            assert bits[-1].trace.finish == once.trace.finish
         sampled = sum(done.cost.completion_tokens for done in bits)
         assert sampled == once.cost.completion_tokens == len(once.trace.tokens)
         if cache_bytes:

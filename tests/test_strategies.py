@@ -264,13 +264,16 @@ def test_finished_beams_are_carried_once_and_hold_a_slot() -> None:
             assert round_.kind != "sample" or len(round_.branches) in (16, 12, 8, 4)
 
 
-def test_survivors_are_distinct_and_share_the_places() -> None:
-    engine = ScriptedEngine(least=4, kinds=1)  # one, two or three equal tokens a step
-    for r in solve(Arm("beam", 16), engine=engine):
+def test_identical_prefixes_are_beams_like_any_other() -> None:
+    def beam(text: str, value: float) -> Beam:
+        return Beam(Trace(PROBLEMS[0], (Step(text, (len(text),)),)), Scores((value,)), True)
+
+    pool = (beam("one", 0.9), beam("four", 0.2), beam("one", 0.9), beam("seven", 0.5))
+    assert [b.trace.text for b in survivors(pool, 2)] == ["one", "one"]
+    assert [b.trace.text for b in survivors(pool, 3)] == ["one", "one", "seven"]
+    for r in solve(Arm("beam", 16), engine=ScriptedEngine(least=4, kinds=1)):
         second = [round_ for round_ in r.rounds if round_.kind == "sample"][1]
-        parents = Counter(b.parent for b in second.branches)
-        assert len(parents) <= 3 and sum(parents.values()) == 16
-        assert max(parents.values()) - min(parents.values()) <= 1
+        assert len(second.branches) == 16
 
 
 def test_round_cap_completes_the_same_beams() -> None:
@@ -305,15 +308,10 @@ def test_unscored_and_failed_rank_last() -> None:
         beam(4, 0.9),
         beam(5, 0.1, "stop"),
     )
-    assert [b.trace.text for b in survivors(pool, 9)] == ["4", "2", "5", "1"]
-    assert [b.trace.text for b in survivors(pool, 2)] == ["4", "2"]
+    assert [b.trace.text for b in survivors(pool, 9)] == ["4", "4", "2", "5", "1"]
+    assert [b.trace.text for b in survivors(pool, 3)] == ["4", "4", "2"]
     nought = Beam(Trace(PROBLEMS[0], (Step("0", (0,)),)), Scores((0.0,)), True)
     assert survivors((beam(1, None), nought), 1) == (nought,)
-
-
-def test_texts_without_token_ids_are_told_apart() -> None:
-    pool = tuple(Beam(Trace(PROBLEMS[0], (Step(text, ()),))) for text in "aab")
-    assert [b.trace.text for b in survivors(pool, 9)] == ["a", "b"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ a token count that an engine did not report.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,16 @@ class Cost:
     verifier_flops: float = 0.0
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Cost)))
+        return Cost(
+            self.generations + other.generations,
+            self.requests + other.requests,
+            self.prompt_tokens + other.prompt_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.verifier_tokens + other.verifier_tokens,
+            self.flops + other.flops,
+            self.verifier_flops + other.verifier_flops,
+        )
 
     @property
     def total_flops(self) -> float:

@@ -67,7 +67,9 @@ def load_jsonl(path: Path, *, graded: bool = True) -> tuple[Problem, ...]:
             raise MullError(f"{path}, line {number}: needs an object with a text field 'prompt'")
         gold = row.get("answer")
         meta = {
-            k: v for k, v in row.items() if k not in ("id", "prompt", "answer") and isinstance(v, str | int | float)
+            k: v
+            for k, v in row.items()
+            if k not in ("id", "prompt", "answer") and isinstance(v, str | int | float)
         }
         name = str(row.get("id", f"line-{number}"))
         problems.append(Problem(name, row["prompt"], None if gold is None else str(gold), meta))

@@ -45,12 +45,18 @@ class Engine(Protocol):
     """Continues traces. ``name`` identifies model and settings in records."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Model and settings, as recorded."""
+        ...
+
     @property
-    def size(self) -> ModelSize: ...
+    def size(self) -> ModelSize:
+        """What FLOPs depend on."""
+        ...
+
     @property
     def batching(self) -> Literal["together", "apart"]:
-        """"together": give it all jobs in flight in one call; "apart": as they come."""
+        """ "together": give it all jobs in flight in one call; "apart": as they come."""
         ...
 
     async def sample(self, jobs: Sequence[Job]) -> list[Continuation]:

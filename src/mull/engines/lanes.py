@@ -146,8 +146,8 @@ class Lanes:
         if width > held:
             m = self._model
             shape, width = (m.depth, m.kv_heads, self.count), (width // TILE | 1) * TILE
-            keys = np.zeros((*shape, m.head_dim, width), np.float32)
-            values = np.zeros((*shape, width, m.head_dim + TILE), np.float32)
+            keys: Floats = np.zeros((*shape, m.head_dim, width), np.float32)
+            values: Floats = np.zeros((*shape, width, m.head_dim + TILE), np.float32)
             if held:
                 keys[..., :held], values[..., :held, :] = self.copied_keys, self.copied_values
             self.copied_keys, self.copied_values = keys, values

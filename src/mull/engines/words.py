@@ -64,7 +64,7 @@ class Words:
         plain = before.get("type") == "Metaspace" and before.get("prepend_scheme") == "never"
         if description.get("model", {}).get("type") != "Unigram" or not plain or before.get("split"):
             raise MullError(
-                f"{file} is not of the kind that the small engine reads (Unigram, Metaspace without splitting)"
+                f"{file} is of another kind than the small engine reads (Unigram, Metaspace, no splitting)"
             )
         return cls(description, eos)
 

@@ -1,16 +1,17 @@
 """Step-level search: the rounds that beam search, lookahead and DVTS are made of.
 
 A search has one or more groups that never exchange beams. In a round every open beam
-of a group is scored, the best ``slots`` distinct prefixes survive, and each surviving
+of a group is scored, the best ``slots`` survive, and each surviving
 open one is continued by one step ``width`` times (Snell et al. 2024, section 5.2 and
 figure 2). What the paper leaves open is settled so:
 
 - A finished prefix stays in its group's pool and competes with its final score. It is
   carried as one candidate, never sampled again, and holds one slot: a round samples
   (slots - carried) x width steps.
-- Survivors are distinct: of identical prefixes only the first takes part. Are there
-  fewer open ones than slots for them, their children share the places evenly, the
-  better-scored first. With width 1 nothing is pruned and duplicates remain.
+- Identical prefixes are beams like any other (the paper says nothing of them; keeping
+  distinct ones alone gives every rare step as many children as a common one, and
+  cost accuracy where it was tried: docs/log.md). Are there fewer open survivors than
+  slots for them, their children share the places evenly, the better-scored first.
 - A prefix without a score ranks after all that have one; a failed one is dropped.
 - A group is over when its pool, or all that survives of it, is finished; every finished
   beam of that last pool is a final, pruned or not: it is whole, and it is paid for.
@@ -84,17 +85,12 @@ def pruned(pool: Pool, slots: int) -> Pool:
 
 
 def survivors(pool: Pool, slots: int) -> Pool:
-    """The best ``slots`` distinct beams, best first; failed ones are dropped.
+    """The best ``slots`` beams, best first; failed ones are dropped.
 
     Equal scores keep their order in the pool, which is the order of sampling.
     """
-    distinct: dict[object, Beam] = {}
-    for beam in pool:
-        if beam.trace.finish != "error":
-            trace = beam.trace
-            distinct.setdefault((trace.tokens, trace.text, trace.finish), beam)
-    ranked = sorted(distinct.values(), key=lambda b: -b.scores.last if b.scores else 1.0)
-    return tuple(ranked[:slots])
+    sound = [beam for beam in pool if beam.trace.finish != "error"]
+    return tuple(sorted(sound, key=lambda b: -b.scores.last if b.scores else 1.0)[:slots])
 
 
 def children(pool: Pool, slots: int, width: int) -> tuple[Trace, ...]:

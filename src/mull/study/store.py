@@ -3,8 +3,9 @@
 A shard is written under a temporary name in the same folder, flushed to the disk
 and renamed, so that killing a study at any moment leaves only whole shards. Each
 has beside it a seal, ``NAME.parquet.seal``: its key (a hash of what was asked) and a
-digest of the file's bytes, which are checked before the file is parsed; a reader that finds another refuses it. Contents depend on the key
-alone: nothing of the time, the machine or the process goes in.
+digest of the file's bytes, which are checked before the file is parsed; a reader that
+finds another refuses it. Contents depend on the key alone: nothing of the time, the
+machine or the process goes in.
 """
 
 from __future__ import annotations
@@ -84,9 +85,14 @@ def read(path: Path, key: str, schema: pl.Schema) -> pl.DataFrame:
     advice = "delete it and run the same command again"
     try:
         found = digest(path)
+    except FileNotFoundError:
+        raise MullError(f"{path} is missing; run the same command again") from None
+    except OSError as error:
+        raise MullError(f"cannot read {path}: {error.strerror}") from None
+    try:
         sealed = _seal(path).read_text(encoding="utf-8", errors="replace").split()
-    except FileNotFoundError as error:
-        raise MullError(f"{error.filename} is missing; {advice.replace('it', str(path), 1)}") from None
+    except FileNotFoundError:
+        raise MullError(f"{_seal(path)} is missing; delete {path} and run the same command again") from None
     except OSError as error:
         raise MullError(f"cannot read {path}: {error.strerror}") from None
     if sealed[:1] != [key]:

@@ -149,7 +149,8 @@ def fit(
         torch.save(state, folder / "state.new")
         (folder / "state.new").replace(folder / "state.pt")
         left = spent / seen * max(recipe.tokens - seen, 0)
-        say(f"{folder.name}: {seen / 1e6:.1f}M of {recipe.tokens / 1e6:.0f}M tokens, {left / 60:.0f} min left, {row}")
+        done = f"{seen / 1e6:.1f}M of {recipe.tokens / 1e6:.0f}M tokens"
+        say(f"{folder.name}: {done}, {left / 60:.0f} min left, {row}")
     (folder / "done").touch()
 
 

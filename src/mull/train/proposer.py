@@ -18,7 +18,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from mull.tiny.world import BROAD, PRACTICE, WORLD, Mix, Split, stories
 from mull.tiny.writers import Writer
 from mull.train.loop import Example, Recipe, batches, final, fit
-from mull.train.tokenizer import build
+from mull.train.tokenizer import build, piece_id
 
 CHUNK = 4096
 #: Two phases, the second from the first's weights.
@@ -51,7 +51,7 @@ def config(hidden: int = 64, layers: int = 4, heads: int = 4, feed_forward: int 
 def corpus(split: Split, tokenizer: Tokenizer, seed: int, count: int, mix: Mix = WORLD) -> list[Example]:
     """``count`` solved problems; targets are the next tokens of the solution."""
     rng = np.random.default_rng([seed, 7])
-    eos = tokenizer.token_to_id("</s>")
+    eos = piece_id(tokenizer, "</s>")
     examples = []
     for story in itertools.islice(stories(split, seed, mix), count):
         prompt = tokenizer.encode(story.prompt).ids

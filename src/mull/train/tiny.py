@@ -23,9 +23,10 @@ from mull.train.proposer import train_proposer
 from mull.train.verifier import Kind, best, train_verifier
 
 LABELS = LabelPlan(problems=80_000, samples=1, rollouts=2)
-RECIPES: dict[Kind, Recipe] = {
-    "prm": Recipe(tokens=20_000_000, lr=2e-3, seed=3),
-    "orm": Recipe(tokens=14_000_000, lr=2e-3, seed=4),
+#: Each verifier's phases; a later one starts from the best checkpoint of the one before.
+RECIPES: dict[Kind, tuple[Recipe, ...]] = {
+    "prm": (Recipe(tokens=20_000_000, lr=2e-3, seed=3), Recipe(tokens=15_000_000, lr=2e-3, seed=5)),
+    "orm": (Recipe(tokens=14_000_000, lr=2e-3, seed=4),),
 }
 PROCESSES = 2
 #: One thread a process, and glibc told to keep its memory (32 MiB is the largest threshold it takes).
@@ -66,7 +67,9 @@ def _run(stages: list[list[str]], out: Path) -> None:
         raise
     for stage, code in zip(stages, codes, strict=True):
         if code:
-            raise MullError(f"training stage {' '.join(stage)} failed (status {code}); the same command goes on")
+            raise MullError(
+                f"training stage {' '.join(stage)} failed (status {code}); the same command goes on"
+            )
 
 
 def proposer_of(out: Path) -> Path:
@@ -89,12 +92,16 @@ def stage(out: Path, name: str, *which: str) -> None:
         make_labels(proposer_of(out), LABELS, out / "labels", int(which[0]), PROCESSES, say)
     else:
         kind: Kind = "prm" if which[0] == "prm" else "orm"
-        train_verifier(kind, proposer_of(out), out / "labels", out / kind, RECIPES[kind], say)
+        start = proposer_of(out)
+        for number, recipe in enumerate(RECIPES[kind], 1):
+            phase = out / kind / f"phase-{number}"
+            start = train_verifier(kind, start, out / "labels", phase, recipe, say)
 
 
 def collect(out: Path) -> None:
     """Copy the chosen checkpoints together and write ``training.json``: hashes and logs."""
-    chosen = {"proposer": proposer_of(out), "prm": best(out / "prm"), "orm": best(out / "orm")}
+    chosen = {"proposer": proposer_of(out)}
+    chosen |= {kind: best(out / kind / f"phase-{len(phases)}") for kind, phases in RECIPES.items()}
     record: dict[str, object] = {"labels": vars(LABELS)}
     for name, source in chosen.items():
         target = out / "checkpoints" / name
@@ -102,7 +109,7 @@ def collect(out: Path) -> None:
         for file in ("config.json", "model.safetensors", "tokenizer.json"):
             shutil.copyfile(source / file, target / file)
         (target / "tokenizer_config.json").write_text(json.dumps(TOKENIZER_CONFIG, indent=2) + "\n")
-        folders = sorted(source.parent.parent.glob("phase-*")) if name == "proposer" else [source.parent]
+        folders = sorted(source.parent.parent.glob("phase-*"))
         logs = [[json.loads(row) for row in (f / "log.jsonl").read_text().splitlines()] for f in folders]
         digest = hashlib.sha256((source / "model.safetensors").read_bytes()).hexdigest()
         record[name] = {"sha256": digest, "chosen": source.name, "log": logs}

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from mull.tiny.world import ITEMS, NAMES
 
 BOS, EOS, PAD, UNK = "<s>", "</s>", "<pad>", "<unk>"
-_WORDS = "has more fewer times as many than and together How does have".split()
+_WORDS = ["has", "more", "fewer", "times", "as", "many", "than", "and", "together", "How", "does", "have"]
 _MARKS = ["Answer", ":▁", "▁+▁", "▁-▁", "▁*▁", "▁/▁", "▁=▁", "\n", ".", "?", "▁"]
 
 
@@ -31,3 +31,10 @@ def build() -> Tokenizer:
         single=f"{BOS} $A", special_tokens=[(BOS, tokenizer.token_to_id(BOS))]
     )
     return tokenizer
+
+
+def piece_id(tokenizer: Tokenizer, piece: str) -> int:
+    """The id of a piece that the tokenizer has."""
+    found = tokenizer.token_to_id(piece)
+    assert found is not None, f"the tokenizer has no piece {piece!r}"
+    return int(found)

@@ -9,6 +9,7 @@ checkpoint with the lowest held-out loss is the one that counts (early stopping)
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,8 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForSequenceClassification, LlamaForTokenClassification
 
 from mull.train.labels import Labelled, read_labels
-from mull.train.loop import Example, Recipe, batches, fit, rows
-from mull.train.tokenizer import build
+from mull.train.loop import Example, Recipe, fit, rows
+from mull.train.tokenizer import build, piece_id
 
 Kind = Literal["prm", "orm"]
 CHUNK = 4096
@@ -58,8 +59,8 @@ def held_out(row: Labelled) -> bool:
 
 def value_logits(model: nn.Module, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Value logits ``[B, T]`` and next-token logits ``[B, T, V]`` of a verifier."""
-    hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state  # type: ignore[operator, union-attr]
-    language = hidden @ model.model.embed_tokens.weight.T  # type: ignore[union-attr, operator]
+    hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state  # type: ignore[operator]
+    language = hidden @ model.model.embed_tokens.weight.T  # type: ignore[union-attr]
     return model.score(hidden).squeeze(-1), language  # type: ignore[operator]
 
 
@@ -96,8 +97,8 @@ def measure(model: nn.Module, kind: Kind, labelled: list[Labelled]) -> Held:
         for member, line in zip(members, values, strict=True):
             found[member] = line
     ends = [row.ends if kind == "prm" else row.ends[-1:] for row in labelled]
-    values = [found[i][list(e)] for i, e in enumerate(ends)]
-    predicted = np.concatenate(values)
+    found_at = [found[i][list(e)] for i, e in enumerate(ends)]
+    predicted = np.concatenate(found_at)
     wanted = np.concatenate([row.values[-len(e) :] for row, e in zip(labelled, ends, strict=True)])
     right = np.concatenate([row.right[-len(e) :] for row, e in zip(labelled, ends, strict=True)])
     p = np.clip(predicted, 1e-6, 1 - 1e-6)
@@ -106,7 +107,7 @@ def measure(model: nn.Module, kind: Kind, labelled: list[Labelled]) -> Held:
     ece = sum(abs(float((predicted - wanted)[bins == b].sum())) for b in range(10)) / len(predicted)
     hits = []
     if kind == "prm":
-        for row, line in zip(labelled, values, strict=True):
+        for row, line in zip(labelled, found_at, strict=True):
             if not all(row.right):
                 fall = np.log(np.maximum(line, 1e-6)) - np.log(np.maximum([0.5, *line[:-1]], 1e-6))
                 hits.append(int(np.argmin(fall)) == row.right.index(False))
@@ -122,12 +123,12 @@ def auroc(scores: NDArray[np.float32], positive: NDArray[np.bool_]) -> float:
     return float((ranks[positive].sum() - n * (n + 1) / 2) / (n * m)) if n and m else float("nan")
 
 
-def new_verifier(kind: Kind, proposer: Path) -> nn.Module:
-    """A verifier with the proposer's weights and a fresh scalar head."""
-    base = LlamaConfig.from_pretrained(proposer)
+def new_verifier(kind: Kind, start: Path) -> nn.Module:
+    """A verifier with the weights of ``start``: a proposer (the scalar head is then fresh) or a verifier."""
+    base = LlamaConfig.from_pretrained(start)
     base.num_labels = 1
     cls = LlamaForTokenClassification if kind == "prm" else LlamaForSequenceClassification
-    return cls.from_pretrained(proposer, config=base)
+    return cls.from_pretrained(start, config=base)
 
 
 def save_verifier(model: nn.Module, folder: Path) -> None:
@@ -137,11 +138,11 @@ def save_verifier(model: nn.Module, folder: Path) -> None:
 
 
 def train_verifier(
-    kind: Kind, proposer: Path, labels: Path, folder: Path, recipe: Recipe, say: Callable[[str], None] = print
+    kind: Kind, start: Path, labels: Path, folder: Path, recipe: Recipe, say: Callable[[str], None] = print
 ) -> Path:
-    """Train a verifier on ``labels`` under ``folder`` (resumes); the path of its best checkpoint."""
+    """Train a verifier from ``start`` on ``labels`` under ``folder`` (resumes); its best checkpoint."""
     torch.manual_seed(recipe.seed)
-    model = new_verifier(kind, proposer)
+    model = new_verifier(kind, start)
     tokenizer: Tokenizer = build()
     everything = list(read_labels(labels))
     training = [example(row, kind) for row in everything if not held_out(row)]
@@ -156,14 +157,12 @@ def train_verifier(
     def evaluate(model: nn.Module) -> dict[str, float]:
         return vars(measure(model, kind, held))
 
-    loss = verifier_loss(tokenizer.token_to_id("\n"))
+    loss = verifier_loss(piece_id(tokenizer, "\n"))
     fit(model, loss, chunk, recipe, folder, evaluate=evaluate, save=save_verifier, say=say)
     return best(folder)
 
 
 def best(folder: Path) -> Path:
     """The checkpoint of a run with the lowest held-out loss."""
-    import json
-
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     return folder / f"at-{min(log, key=lambda row: row['bce'])['tokens']}"

@@ -6,7 +6,7 @@ A verifier never invents a score: what it cannot score comes back as a reason.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from mull.cost import Cost
@@ -18,7 +18,7 @@ class Verdict:
     """A trace's scores, or None and why it has none; and what scoring it cost."""
 
     scores: Scores | None
-    cost: Cost = Cost()
+    cost: Cost = field(default_factory=Cost)
     error: str = ""
 
 
@@ -26,7 +26,9 @@ class Verifier(Protocol):
     """Scores traces. ``name`` identifies model and settings in records."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Model and settings, as recorded."""
+        ...
 
     async def score(self, traces: Sequence[Trace]) -> list[Verdict]:
         """One verdict a trace, in order."""

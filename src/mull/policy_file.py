@@ -123,8 +123,9 @@ def save(policy: Policy, path: Path) -> None:
     store.write_text(path, json.dumps(body, indent=1, allow_nan=False) + "\n")
 
 
-def load(path: Path) -> Policy:
+def load(path: Path | str) -> Policy:
     """Read what :func:`save` wrote; :class:`MullError` names the file and the field that is wrong."""
+    path = Path(path)
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

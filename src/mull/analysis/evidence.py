@@ -195,6 +195,7 @@ def _pool(recorded: Recorded, samples: pl.DataFrame) -> tuple[Pool, tuple[tuple[
         steps = samples["prm"]
         scores["prm"] = _grid(steps.list.last(), shape)
         scores["prm-min"] = _grid(steps.list.min(), shape)
+        scores["prm-mean"] = _grid(steps.list.mean(), shape)
         scores["prm-product"] = _grid(_product(steps), shape)
     if recorded.orm is not None:
         scores["orm"] = _grid(samples["orm"], shape)

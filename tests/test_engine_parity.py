@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import mull.tiny
 from checkpoints import checkpoint
 from mull.engines.base import Job
 from mull.engines.small import SmallEngine
@@ -17,16 +18,14 @@ from mull.verifiers.small import SmallVerifier
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-SHIPPED = Path(__file__).parents[1] / "src" / "mull" / "tiny" / "checkpoints" / "proposer"
+SHIPPED = Path(mull.tiny.__file__).parent / "checkpoints"
 PROBLEMS = [Problem(f"p{i}", s.prompt) for i, s in enumerate(itertools.islice(stories("validation", 3), 12))]
 
 
 @pytest.fixture(params=["random", "grouped", "apart", "shipped"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     if request.param == "shipped":
-        if not SHIPPED.is_dir():
-            pytest.skip("no shipped checkpoint")
-        return SHIPPED
+        return SHIPPED / "proposer"
     return checkpoint(tmp_path, kv_heads={"random": 1, "grouped": 2, "apart": 4}[request.param])
 
 
@@ -78,13 +77,14 @@ def test_sampled_frequencies(folder: Path, temperature: float):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("shipped", [False, True], ids=["random", "shipped"])
 @pytest.mark.parametrize(
     ("kind", "name"), [("prm", "LlamaForTokenClassification"), ("orm", "LlamaForSequenceClassification")]
 )
-def test_verifier_values(tmp_path: Path, kind: str, name: str):
-    engine = SmallEngine.load(checkpoint(tmp_path / "lm"))
-    verifier = SmallVerifier.load(checkpoint(tmp_path / kind, kind, seed=2))
-    model = reference(name, tmp_path / kind)
+def test_verifier_values(tmp_path: Path, kind: str, name: str, shipped: bool):
+    engine = SmallEngine.load(SHIPPED / "proposer" if shipped else checkpoint(tmp_path / "lm"))
+    folder = SHIPPED / kind if shipped else checkpoint(tmp_path / kind, kind, seed=2)
+    verifier, model = SmallVerifier.load(folder), reference(name, folder)
     traces = [d.trace for d in engine.sample_now([Job(Trace(p), None, 1.0, 5, 80) for p in PROBLEMS])]
     for trace, verdict in zip(traces, verifier.score_now(traces), strict=True):
         prompt = engine.words.prompt(trace.problem.prompt)

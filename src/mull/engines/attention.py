@@ -9,83 +9,113 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mull.engines.lanes import TILE, Base, Floats, Ints, Lanes, Run, Span, ceil_to
+from mull.engines.lanes import Base, Floats, Ints, Lanes, Run, Span, ceil_to
 
-#: Sums over the lane are taken in blocks of this: NumPy adds up to 128 numbers in eight
-#: strided accumulators, whose order zeros at the end do not change.
-BLOCK = 128
 MASKED = np.float32(-1e30)
 #: A sum of exponentials outside these may have lost digits.
 TINY, HUGE = 1e-25, 1e30
-#: Lanes that share a base with fewer neighbours than this read copies of it, all in one call.
-SHARED = 4
+#: Lanes that share a base with fewer neighbours than SHARED read copies of it, one call for
+#: up to COPIED_LANES of them, once there are COPIED such lanes.
+SHARED, COPIED, COPIED_LANES = 4, 16, 16
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Stretch:
-    """Neighbouring rows whose bases are read in one call: one base, or (None) a copy a lane.
-
-    ``weights`` is [kv head, rows x share, width], or [kv head, rows, share, width].
-    """
+    """Neighbouring rows whose bases are read in one call: one base, or (None) a copy a lane."""
 
     base: Base | None
     start: int
     stop: int
-    lengths: Ints
-    weights: Floats
+    width: int
+    bases: list[Base]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Neighbouring stretches of one width: their weights are masked and summed in one call.
+
+    ``length`` is that of all the bases, or None where they differ.
+    """
+
+    start: int
+    stop: int
+    length: int | None
+    mask: Floats
+    stretches: list[Stretch]
+
+
+class Plan:
+    """Which rows read which base, and how; holds as long as lanes keep their bases.
+
+    ``offsets`` gives the length of every row's base.
+    """
+
+    def __init__(self, runs: Sequence[Run], lanes: Lanes | None = None):
+        """With ``lanes`` (decode: row i is lane i) many small runs read copies held there."""
+        small = sum(run.rows for run in runs if run.rows < SHARED)
+        copies = lanes is not None and small >= COPIED
+        stretches: list[Stretch] = []
+        last, start = None, 0
+        for run in runs:
+            stop = start + run.rows
+            if not copies or run.rows >= SHARED:
+                last = None
+                stretches.append(Stretch(run.base, start, stop, run.base.width, [run.base]))
+            else:
+                if last is None or last.stop - last.start >= COPIED_LANES:
+                    last = Stretch(None, start, stop, 0, [])
+                    stretches.append(last)
+                last.stop, last.width = stop, max(last.width, run.base.width)
+                last.bases += [run.base] * run.rows
+            start = stop
+        if lanes is not None:
+            for each in stretches:
+                if each.base is None:
+                    lanes.stack(each.start, each.bases, each.width)
+        self.offsets = np.repeat([run.base.length for run in runs], [run.rows for run in runs])
+        self.blocks: list[Block] = []
+        for width, group in groupby(stretches, key=lambda each: each.width):
+            found = list(group)
+            start, stop = found[0].start, found[-1].stop
+            lengths = self.offsets[start:stop]
+            one = int(lengths[0]) if (lengths == lengths[0]).all() else None
+            self.blocks.append(Block(start, stop, one, _mask(lengths, width), found))
 
 
 class Attention:
     """The plan of a pass; :meth:`run` is called once a layer, lanes already holding the new rows."""
 
-    def __init__(
-        self, heads: int, lanes: Lanes, depths: Ints, runs: Sequence[Run], spans: Sequence[Span] | None
-    ):
+    def __init__(self, heads: int, lanes: Lanes, depths: Ints, plan: Plan, spans: Sequence[Span] | None):
         rows, context = len(depths), ceil_to(int(depths.max()) + 1)
         self.lanes, self.rows, self.context = lanes, rows, context
         self.groups, self.hd = lanes.keys.shape[1], lanes.keys.shape[3]
         self.share = heads // self.groups
         # One query row alone would be multiplied by another routine, which rounds otherwise.
         self.wide = max(self.share, 2)
-        self.mask = np.where(np.arange(context) <= depths[:, None], np.float32(0), MASKED)[:, None]
-        self._plan(runs, copies=spans is None)
-        self.own = np.zeros((self.groups, rows, self.wide, context), np.float32)
-        self.shared = np.empty((self.groups, rows, self.wide, self.hd + TILE), np.float32)
-        self.spans = None if spans is None else self._reaches(spans, depths)
-
-    def _plan(self, runs: Sequence[Run], copies: bool) -> None:
-        """Cut the rows into stretches, whose weights lie in one flat array."""
-        cuts: list[tuple[Base | None, int, list[Base]]] = []
-        for run in runs:
-            if copies and run.rows < SHARED:
-                if not cuts or cuts[-1][0] is not None:
-                    cuts.append((None, 0, []))
-                cuts[-1][2].extend([run.base] * run.rows)
-            else:
-                cuts.append((run.base, run.rows, [run.base]))
-        start = 0
-        shapes: list[tuple[int, ...]] = []
-        for base, count, bases in cuts:
-            width, count = max(b.width for b in bases), count or len(bases)
-            if base is None:
-                self.lanes.stack(start, bases)
-                shapes.append((self.groups, count, self.wide, width))
-            else:
-                shapes.append((self.groups, count * self.wide, width))
-            start += count
-        sizes = [int(np.prod(shape)) for shape in shapes]
+        self.mask = _mask(depths + 1, context)
+        self.blocks = plan.blocks
+        # All weights over bases lie in one flat array: one call takes the exponential.
+        sizes = [self.groups * self.wide * each.mask.size for each in plan.blocks]
         self.flat = np.empty(sum(sizes), np.float32)
-        self.stretches, start, at = [], 0, 0
-        for (base, count, bases), shape, size in zip(cuts, shapes, sizes, strict=True):
-            stop = start + (count or len(bases))
-            weights = self.flat[at : at + size].reshape(shape)
-            lengths = np.array([b.length for b in bases])
-            self.stretches.append(Stretch(base, start, stop, lengths, weights))
-            start, at = stop, at + size
+        self.weights: list[Floats] = []
+        self.parts: list[tuple[Stretch, Floats]] = []
+        for block, end, size in zip(plan.blocks, np.cumsum(sizes).tolist(), sizes, strict=True):
+            shape = (self.groups, block.stop - block.start, self.wide, block.mask.shape[-1])
+            weights = self.flat[end - size : end].reshape(shape)
+            self.weights.append(weights)
+            for s in block.stretches:
+                part = weights[:, s.start - block.start : s.stop - block.start]
+                if s.base is not None:
+                    part = part.reshape(self.groups, (s.stop - s.start) * self.wide, s.width)
+                self.parts.append((s, part))
+        self.own = np.zeros((self.groups, rows, self.wide, context), np.float32)
+        self.shared = np.empty((self.groups, rows, self.wide, self.hd), np.float32)
+        self.spans = None if spans is None else self._reaches(spans, depths)
 
     def _reaches(self, spans: Sequence[Span], depths: Ints) -> list[tuple[int, slice, int]]:
         """Lane, query rows and padded context of every span."""
@@ -119,13 +149,18 @@ class Attention:
     def _scores(self, layer: int, query: Floats) -> None:
         """Products of queries and keys."""
         flat = query.reshape(self.groups, -1, self.hd)
-        for s in self.stretches:
+        for s, part in self.parts:
             if s.base is not None:
-                part = flat[:, s.start * self.wide : s.stop * self.wide]
-                np.matmul(part, s.base.keys[layer], out=s.weights)
+                asked = flat[:, s.start * self.wide : s.stop * self.wide]
+                np.matmul(asked, s.base.keys[layer], out=part)
             else:
-                keys = self.lanes.copied_keys[layer][:, s.start : s.stop, :, : s.weights.shape[-1]]
-                np.matmul(query[:, s.start : s.stop], keys, out=s.weights)
+                copies = self.lanes.copied_keys[layer][:, s.start : s.stop, :, : s.width]
+                np.matmul(query[:, s.start : s.stop], copies, out=part)
+        for block, weights in zip(self.blocks, self.weights, strict=True):
+            if block.length is None:
+                weights += block.mask
+            else:
+                weights[..., block.length :] = MASKED
         keys = self.lanes.keys[layer]
         if self.spans is None:
             np.matmul(query, keys[:, : self.rows, :, : self.context], out=self.own)
@@ -138,33 +173,29 @@ class Attention:
     def _shift(self, wild: NDArray[np.bool_]) -> None:
         """Subtract the largest score from the rows that are wild, and nothing from the others."""
         top = self.own.max(-1)
-        for s in self.stretches:
-            weights = s.weights.reshape(self.groups, s.stop - s.start, self.wide, -1)
-            beyond = np.arange(weights.shape[-1]) >= s.lengths[:, None]
-            weights[...] = np.where(beyond[:, None], MASKED, weights)
-            part = top[:, s.start : s.stop]
+        for block, weights in zip(self.blocks, self.weights, strict=True):
+            part = top[:, block.start : block.stop]
             np.maximum(part, weights.max(-1, initial=MASKED), out=part)
         top = np.where(wild, top, np.float32(0))[..., None]
         self.own -= top
-        for s in self.stretches:
-            weights = s.weights.reshape(self.groups, s.stop - s.start, self.wide, -1)
-            weights -= top[:, s.start : s.stop]
+        for block, weights in zip(self.blocks, self.weights, strict=True):
+            weights -= top[:, block.start : block.stop]
 
     def _values(self, layer: int, answer: Floats) -> Floats:
         """Exponentials of the scores times values into ``answer``; the exponentials' sums."""
         np.exp(self.flat, out=self.flat)
         np.exp(self.own, out=self.own)
-        total: Floats = self.own[..., :BLOCK].sum(-1)
-        for start in range(BLOCK, self.context, BLOCK):
-            total += self.own[..., start : start + BLOCK].sum(-1)
-        flat = self.shared.reshape(self.groups, -1, self.hd + TILE)
-        for s in self.stretches:
+        total = _sum(self.own)
+        flat = self.shared.reshape(self.groups, -1, self.hd)
+        for block, weights in zip(self.blocks, self.weights, strict=True):
+            total[:, block.start : block.stop] += _sum(weights)
+        for s, part in self.parts:
             if s.base is not None:
-                part = flat[:, s.start * self.wide : s.stop * self.wide]
-                np.matmul(s.weights, s.base.values[layer], out=part)
+                rows = slice(s.start * self.wide, s.stop * self.wide)
+                np.matmul(part, s.base.values[layer], out=flat[:, rows])
             else:
-                values = self.lanes.copied_values[layer][:, s.start : s.stop, : s.weights.shape[-1]]
-                np.matmul(s.weights, values, out=self.shared[:, s.start : s.stop])
+                copies = self.lanes.copied_values[layer][:, s.start : s.stop, : s.width]
+                np.matmul(part, copies, out=self.shared[:, s.start : s.stop])
         values = self.lanes.values[layer]
         if self.spans is None:
             np.matmul(self.own, values[:, : self.rows, : self.context], out=answer)
@@ -173,6 +204,20 @@ class Attention:
             flat = answer.reshape(self.groups, -1, self.hd)
             for lane, rows, context in self.spans:
                 np.matmul(own[:, rows, :context], values[:, lane, :context], out=flat[:, rows])
-        answer += self.shared[..., : self.hd]
-        total += self.shared[..., self.hd]  # a base's values have a column of ones
+        answer += self.shared
         return total
+
+
+def _mask(lengths: Ints, width: int) -> Floats:
+    """What to add to scores, [rows, 1, width], so that only the first ``lengths`` count."""
+    return np.where(np.arange(width) < lengths[:, None], np.float32(0), MASKED)[:, None]
+
+
+def _sum(weights: Floats) -> Floats:
+    """Sums over the last axis.
+
+    einsum adds in blocks of 16, one after the other, so that blocks of zeros at the end change
+    nothing (``sum`` would add them up as a tree).
+    """
+    total: Floats = np.einsum("...c->...", weights)
+    return total

@@ -14,6 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from mull.cost import Cost
+from mull.engines.attention import Plan
 from mull.engines.base import Continuation, Job
 from mull.engines.draw import choose, uniforms
 from mull.engines.lanes import Ints, Lanes, Run
@@ -26,6 +27,8 @@ from mull.trace import Finish, Step
 #: Prefixes computed in one pass, and how far ahead among the waiting tasks they are sought.
 PREFILL_LANES = 8
 LOOK_AHEAD = 8
+#: A run of so many lanes of one base is kept together.
+WORTH_A_MOVE = 8
 NO_CAP = 1 << 62
 
 
@@ -69,7 +72,7 @@ class Batch:
         self.lanes = Lanes(model, width)
         self.scratch = Lanes(model, PREFILL_LANES)
         self.starts: list[Start] = []
-        self.runs: list[Run] = []
+        self.plan = Plan([])
         #: Nodes computed for tasks that still wait, and the tokens that took.
         self.ready: dict[Key, tuple[Node, int]] = {}
         room = min(128, max(task.limit for task in waiting))
@@ -85,7 +88,7 @@ class Batch:
         while self.starts:
             active = len(self.starts)
             token, depth, count, limit, left, seed, _ = self.state[:, :active]
-            logits = forward(self.model, self.lanes, token, depth, self.runs)
+            logits = forward(self.model, self.lanes, token, depth, self.plan)
             self.computed_tokens += active
             uniform = uniforms(seed.view(np.uint64), count.view(np.uint64))
             chosen, logprob, good = choose(logits, self.temperature[:active], uniform)
@@ -110,17 +113,36 @@ class Batch:
         """Put waiting tasks into free lanes; close up the lanes that are left over."""
         tasks = [self.waiting.pop() for _ in range(min(len(free), len(self.waiting)))]
         nodes = self._nodes(tasks)
-        for lane, task in zip(free, tasks, strict=False):
+        for task in tasks:
             node, computed = nodes[task.key]
             nodes[task.key] = node, 0  # the first task of a prefix pays for it
+            lane = self._place(node, free)
             node.restore(self.lanes, lane)
             self.starts[lane : lane + 1] = [Start(task, node, computed)]
             last = task.key[1][-1] if task.key[1] else task.prompt[-1]
             cap = NO_CAP if task.job.steps is None else task.job.steps
             self.state[:, lane] = last, node.end, 0, task.limit, cap, task.seed, id(node.base)
             self.temperature[lane] = task.job.temperature
-        self._close(free[len(tasks) :])
+        self._close(free)
         self._plan()
+
+    def _place(self, node: Node, free: list[int]) -> int:
+        """Take a free lane for a task, beside a run of its base if that is worth a move."""
+        active, base = len(self.starts), id(node.base)
+        if free[0] >= active or self.state[6, free[0]] == base:
+            return free.pop(0)
+        run = np.flatnonzero(self.state[6, :active] == base)
+        if len(run) < WORTH_A_MOVE:
+            return free.pop(0)
+        after, before = int(run[-1]) + 1, int(run[0]) - 1
+        lane = after if after < active else before
+        if lane in free:
+            free.remove(lane)
+        elif lane >= 0:
+            self._move(np.array([lane]), np.array([free.pop(0)]))
+        else:
+            lane = free.pop(0)
+        return lane
 
     def _nodes(self, tasks: Sequence[Task]) -> dict[Key, tuple[Node, int]]:
         """The node of every task's prefix, and how many tokens were computed for it."""
@@ -208,11 +230,12 @@ class Batch:
             return
         bases = self.state[6, :active]
         cuts = np.flatnonzero(bases[1:] != bases[:-1]) + 1
-        if len(cuts) > 2 * len(set(bases.tolist())) + 2:
+        if len(cuts) > 2 * len(set(bases.tolist())) + WORTH_A_MOVE:
             self._move(np.argsort(bases, kind="stable"), np.arange(active))
             cuts = np.flatnonzero(bases[1:] != bases[:-1]) + 1
         ends = [0, *cuts.tolist(), active]
-        self.runs = [Run(self.starts[a].node.base, b - a) for a, b in pairwise(ends)]
+        runs = [Run(self.starts[a].node.base, b - a) for a, b in pairwise(ends)]
+        self.plan = Plan(runs, self.lanes)
 
     def _record(self, lane: int, good: bool) -> None:
         """The continuation of a lane's task; an open trace's keys and values are kept."""

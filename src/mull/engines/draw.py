@@ -41,14 +41,14 @@ def choose(
         shifted = logits - logits.max(axis=1, keepdims=True)
         weights = np.exp(shifted)
         normal = np.log(weights.sum(axis=1))
-        greedy = temperature == 0
-        other = ~greedy & (temperature != 1)
-        if other.any():
-            weights[other] = np.exp(shifted[other] / temperature[other, None])
+        special = temperature != 1
+        if special.any():
+            divisor = np.where(temperature > 0, temperature, 1)[special, None]
+            weights[special] = np.exp(shifted[special] / divisor)
         cumulated = np.cumsum(weights, axis=1, dtype=np.float64)
         # The first token whose cumulated weight is beyond the number: never one of weight 0.
         chosen = (cumulated > uniform[:, None] * cumulated[:, -1:]).argmax(axis=1)
-        if greedy.any():
-            chosen[greedy] = logits[greedy].argmax(axis=1)
+        if special.any():
+            chosen = np.where(temperature == 0, logits.argmax(axis=1), chosen)
         logprob = shifted[np.arange(len(chosen)), chosen] - normal
     return chosen, logprob, np.isfinite(normal)

@@ -48,25 +48,20 @@ class Base:
     """A prompt's keys and values, shared by all traces of it.
 
     ``keys`` is [layer, kv head, head size, width], ``values`` [layer, kv head, width,
-    head size + 16], with a column of ones after the values: it sums up the weights. The width is
-    the length in whole tiles; what lies beyond is zero.
+    head size]; the width is the length in whole tiles, what lies beyond the length zero.
     """
 
     length: int
+    width: int
     keys: Floats
     values: Floats
-
-    @property
-    def width(self) -> int:
-        """Padded length."""
-        return int(self.keys.shape[-1])
 
     @classmethod
     def empty(cls, model: Shape, length: int = 0) -> Base:
         """A base of zeros, to be filled in."""
         shape, width = (model.depth, model.kv_heads), ceil_to(length)
         keys = np.zeros((*shape, model.head_dim, width), np.float32)
-        return cls(length, keys, np.zeros((*shape, width, model.head_dim + TILE), np.float32))
+        return cls(length, width, keys, np.zeros((*shape, width, model.head_dim), np.float32))
 
 
 @dataclass(frozen=True)
@@ -97,7 +92,8 @@ class Lanes:
     def __init__(self, model: Shape, count: int, depth: int = 5 * TILE):
         self._model, self.count = model, count
         self.keys, self.values = self._room(depth)
-        self.copied_keys = self.copied_values = np.zeros(0, np.float32)
+        self.copied_keys: Floats = np.zeros(0, np.float32)
+        self.copied_values: Floats = np.zeros(0, np.float32)
         self._copied: list[Base | None] = [None] * count
 
     @property
@@ -140,14 +136,14 @@ class Lanes:
         self.keys[:, :, target, :, :depth] = self.keys[:, :, source, :, :depth]
         self.values[:, :, target, :depth] = self.values[:, :, source, :depth]
 
-    def stack(self, start: int, bases: Sequence[Base]) -> None:
-        """Have copies of bases at ``start`` and the lanes after it, where not yet there."""
-        held, width = self.copied_keys.shape[-1], max(base.width for base in bases)
+    def stack(self, start: int, bases: Sequence[Base], width: int) -> None:
+        """Have copies of bases, at most ``width`` wide, at ``start`` and the lanes after it."""
+        held = self.copied_keys.shape[-1]
         if width > held:
             m = self._model
             shape, width = (m.depth, m.kv_heads, self.count), (width // TILE | 1) * TILE
             keys: Floats = np.zeros((*shape, m.head_dim, width), np.float32)
-            values: Floats = np.zeros((*shape, width, m.head_dim + TILE), np.float32)
+            values: Floats = np.zeros((*shape, width, m.head_dim), np.float32)
             if held:
                 keys[..., :held], values[..., :held, :] = self.copied_keys, self.copied_values
             self.copied_keys, self.copied_values = keys, values
@@ -169,6 +165,5 @@ class Lanes:
         m = self._model
         base = Base.empty(m, length)
         base.keys[..., :length] = self.keys[:, :, lane, :, :length]
-        base.values[..., :length, : m.head_dim] = self.values[:, :, lane, :length]
-        base.values[..., :length, m.head_dim] = 1
+        base.values[..., :length, :] = self.values[:, :, lane, :length]
         return base

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from mull.cost import ModelSize
-from mull.engines.attention import Attention
-from mull.engines.lanes import Floats, Ints, Lanes, Run, Span, ceil_to
+from mull.engines.attention import Attention, Plan
+from mull.engines.lanes import Floats, Ints, Lanes, Span, ceil_to
 from mull.errors import MullError
 
 
@@ -31,7 +31,8 @@ class Layer:
 
     qkv: Floats
     out: Floats
-    gate_up: Floats
+    gate: Floats
+    up: Floats
     down: Floats
 
 
@@ -42,7 +43,7 @@ class Llama:
     layers: tuple[Layer, ...]
     embedding: Floats
     head: Floats
-    bias: Floats
+    bias: Floats | None
     outputs: int
     turns: NDArray[np.complex64]
     heads: int
@@ -70,37 +71,39 @@ def forward(
     lanes: Lanes,
     tokens: Ints,
     depths: Ints,
-    runs: Sequence[Run],
+    plan: Plan,
     spans: Sequence[Span] | None = None,
 ) -> Floats:
     """Run one row a token and return the head's outputs, [rows, outputs].
 
-    Row i is at position ``depths[i]`` after the end of its base, which ``runs`` give row
-    by row. Without ``spans`` row i is lane i's next token (decode). With them the rows are the
-    spans' positions one after the other (prefill, scoring). Keys and values are written to
-    the lanes; a row sees its base and its lane up to itself.
+    Row i is at position ``depths[i]`` after the end of its base, which ``plan`` tells.
+    Without ``spans`` row i is lane i's next token (decode). With them the rows are the spans'
+    positions one after the other (prefill, scoring). Keys and values are written to the
+    lanes; a row sees its base and its lane up to itself.
     """
     rows, hd, groups = len(tokens), model.head_dim, model.kv_heads
     turned = model.heads + groups
     lane = np.arange(rows) if spans is None else np.repeat([s.lane for s in spans], [s.rows for s in spans])
     context = ceil_to(int(depths.max()) + 1)
     lanes.reserve(context)
-    starts = np.repeat([run.base.length for run in runs], [run.rows for run in runs])
-    turns = model.turns[depths + starts][:, None]
-    attention = Attention(model.heads, lanes, depths, runs, spans)
+    turns = np.empty((rows, turned, hd // 2), np.complex64)
+    turns[:] = model.turns[depths + plan.offsets][:, None]
+    flat_turns = turns.reshape(rows, -1)  # one loop instead of one a head for the product below
+    attention = Attention(model.heads, lanes, depths, plan, spans)
     x = np.zeros((ceil_to(rows), model.embedding.shape[1]), np.float32)
     x[:rows] = model.embedding[tokens]
     with np.errstate(all="ignore"):  # a lane with NaN is reported by who reads its logits
         for index, layer in enumerate(model.layers):
             qkv = _normed(x, model.eps) @ layer.qkv
-            pairs = qkv[:rows, : turned * hd].view(np.complex64).reshape(rows, turned, hd // 2)
-            pairs *= turns
+            pairs = qkv[:rows, : turned * hd].view(np.complex64)
+            pairs *= flat_turns
             heads = qkv[:rows].reshape(rows, turned + groups, hd)
             lanes.keys[index][:, lane, :, depths] = heads[:, model.heads : turned]
             lanes.values[index].swapaxes(0, 1)[lane, :, depths] = heads[:, turned:]
             x += attention.run(index, heads[:, : model.heads], len(x)) @ layer.out
-            x += _gated(_normed(x, model.eps) @ layer.gate_up) @ layer.down
-        return (_normed(x, model.eps) @ model.head)[:rows, : model.outputs] + model.bias
+            x += _gated(_normed(x, model.eps), layer) @ layer.down
+        outputs = (_normed(x, model.eps) @ model.head)[:rows, : model.outputs]
+        return outputs if model.bias is None else outputs + model.bias
 
 
 def _normed(x: Floats, eps: float) -> Floats:
@@ -111,14 +114,14 @@ def _normed(x: Floats, eps: float) -> Floats:
     return np.asarray(x / norm[:, None], np.float32)
 
 
-def _gated(both: Floats) -> Floats:
+def _gated(x: Floats, layer: Layer) -> Floats:
     """SwiGLU, silu(gate) * up, of both negated: their product's sign is right again."""
-    half = both.shape[1] // 2
-    gate, up = both[:, :half], both[:, half:]
+    gate, up = x @ layer.gate, x @ layer.up
     below = np.exp(gate)
     below += 1
-    np.multiply(gate, up, out=gate)
-    return np.divide(gate, below, out=below)
+    gate *= up
+    gate /= below
+    return gate
 
 
 def load_llama(folder: Path) -> Llama:
@@ -162,7 +165,7 @@ def load_llama(folder: Path) -> Llama:
         layers,
         embedding,
         _padded(head.T * (weights["model.norm.weight"] * root)[:, None]),
-        weights.get("score.bias", np.zeros(1, np.float32)),
+        weights.get("score.bias"),
         len(head),
         np.exp(1j * angles).astype(np.complex64),
         heads,
@@ -197,7 +200,8 @@ def _layer(weights: dict[str, Floats], prefix: str, heads: int, groups: int, hd:
     return Layer(
         np.ascontiguousarray((qkv * (matrix("input_layernorm") * root)).T),
         np.ascontiguousarray(matrix("self_attn.o_proj").T),
-        np.ascontiguousarray(np.concatenate([gate, up], axis=1) * gain),
+        gate * gain,
+        up * gain,
         down,
     )
 

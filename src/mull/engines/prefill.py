@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mull.engines.attention import Plan
 from mull.engines.lanes import Base, Floats, Lanes, Run, Span
 from mull.engines.llama import Llama, forward
 from mull.engines.prefixes import Key, Node
@@ -62,5 +63,5 @@ def extend(model: Llama, lanes: Lanes, batch: Sequence[Extension]) -> list[Float
             rows += runs.pop().rows
         runs.append(Run(base, rows))
     spans = [Span(lane, len(each.tokens)) for lane, each in sized]
-    outputs = forward(model, lanes, tokens, depths, runs, spans)
+    outputs = forward(model, lanes, tokens, depths, Plan(runs), spans)
     return np.split(outputs, np.cumsum([len(each.tokens) for each in batch])[:-1])

@@ -4,7 +4,7 @@ Prints what the world was designed to show, each with its 95 % interval (paired 
 over problems) and whether it does: pass@1, its fall over oracle quintiles, pass@k and
 majority at the pool's size, and what the PRM's weighted vote adds to majority.
 
-    python benchmarks/profile.py mull-study
+    python benchmarks/world_profile.py mull-study
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from pathlib import Path
 from mull.analysis.evidence import gather
 from mull.difficulty import oracle, quantile_bins
 from mull.study import bootstrap, estimators
-from mull.study.folder import read
+from mull.study.folder import open_folder
 
 
 def main() -> None:
-    evidence = gather(read(Path(sys.argv[1] if len(sys.argv) > 1 else "mull-study")))
+    evidence = gather(open_folder(Path(sys.argv[1] if len(sys.argv) > 1 else "mull-study")))
     pool = evidence.pool
     shares = bootstrap.weights(pool.problems, 2000, seed=1)
     size = pool.samples

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import html
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import Any
 from mull.errors import MullError
 from mull.report.finding import sentences
 from mull.report.series import NAMES, finite, group
+from mull.study import store
 
 SCHEMA = 1
 _SCRIPTS = ("core.js", "chart.js", "tree.js", "report.js", "sections.js")
@@ -59,17 +58,10 @@ def write(folder: Path) -> Path:
     summary = load(folder)
     path = folder / "trees.json"
     trees = _read(path) if path.exists() else []
-    text = render(summary, trees)
     target = folder / "report.html"
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".report-", suffix=".html")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
-            file.write(text)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    # A lone surrogate in a sampled text cannot be written; it becomes a question mark.
+    text = render(summary, trees).encode("utf-8", errors="replace").decode("utf-8")
+    store.write_text(target, text)
     return target
 
 

@@ -68,10 +68,9 @@ class Writer:
         if op == "-" and a < b:
             a, b = b, a
         value = calculate(op, a, b)
-        if op == "-" and _borrows(a, b) and errs("borrow"):
-            value = _digitwise(a, b, lambda x, y: abs(x - y))
-        elif op == "+" and _carries(a, b) and errs("carry"):
-            value = _digitwise(a, b, lambda x, y: (x + y) % 10)
+        unborrowed = op == "-" and _borrows(a, b) and errs("borrow")
+        if unborrowed or (op == "+" and _carries(a, b) and errs("carry")):
+            value = _digitwise(a, b, op)
         elif errs("slip"):
             value = max(0, value + int(rng.choice((-10, -2, -1, 1, 2, 10))))
         return a, op, b, value
@@ -92,11 +91,9 @@ def _carries(a: int, b: int) -> bool:
     return any(x + y > 9 for x, y in zip(_digits(a, width)[1:], _digits(b, width)[1:], strict=True))
 
 
-def _digitwise(a: int, b: int, column: object) -> int:
+def _digitwise(a: int, b: int, op: Op) -> int:
     """Both numbers combined column by column, nothing carried or borrowed below the first."""
     width = max(len(str(a)), len(str(b)))
-    pairs = list(zip(_digits(a, width), _digits(b, width), strict=True))
-    rest = "".join(str(column(x, y)) for x, y in pairs[1:])  # type: ignore[operator]
-    first = pairs[0]
-    head = first[0] - first[1] if column(1, 2) == 1 else first[0] + first[1]  # type: ignore[operator]
-    return int(f"{abs(head)}{rest}")
+    columns = zip(_digits(a, width), _digits(b, width), strict=True)
+    head, *rest = [calculate(op, x, y) for x, y in columns]
+    return int(f"{head}{''.join(str(value % 10) for value in rest)}")

@@ -9,12 +9,12 @@ SOURCE = Path(__file__).parent.parent / "src" / "mull"
 FILES = sorted(SOURCE.rglob("*.py"))
 FLOORS = {
     0: {"problems", "answers", "trace", "cost", "errors", "tiny"},
-    1: {"strategies", "select"},
+    1: {"strategies", "select", "grading", "execution"},
     2: {"engines", "verifiers"},
     3: {"drive", "calls", "meter", "tree", "seeds"},
     4: {"study", "difficulty"},
-    5: {"policy", "policy_file", "policy_charged", "policy_ratio"},
-    6: {"train"},
+    5: {"policy", "policy_file", "policy_charged", "policy_ratio", "exchange", "pools"},
+    6: {"train", "replay"},
     7: {"analysis", "report", "answering"},
     8: {"cli", "__init__", "__main__"},
 }

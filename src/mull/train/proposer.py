@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,24 @@ CHUNK = 4096
 PHASES = ((Recipe(tokens=30_000_000), BROAD), (Recipe(tokens=28_000_000, seed=2), PRACTICE))
 
 
-def config(hidden: int = 64, layers: int = 4, heads: int = 4, feed_forward: int = 160) -> LlamaConfig:
+@dataclass(frozen=True)
+class Shape:
+    """A model's size, and the peak learning rate that suits its width."""
+
+    hidden: int
+    layers: int
+    heads: int
+    feed_forward: int
+    lr: float
+
+
+#: 209,664 parameters.
+SMALL = Shape(hidden=64, layers=4, heads=4, feed_forward=160, lr=4e-3)
+#: 2,963,968 parameters: 14.1 times as many, for the comparison of the paper's section 7.
+LARGER = Shape(hidden=224, layers=6, heads=7, feed_forward=560, lr=2e-3)
+
+
+def config(shape: Shape = SMALL) -> LlamaConfig:
     """The architecture: Llama with one key-value head of size 32, tied embeddings.
 
     Head size 32 is the smallest that every engine's attention kernels take.
@@ -33,10 +51,10 @@ def config(hidden: int = 64, layers: int = 4, heads: int = 4, feed_forward: int 
     tokenizer = build()
     return LlamaConfig(
         vocab_size=tokenizer.get_vocab_size(),
-        hidden_size=hidden,
-        intermediate_size=feed_forward,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
+        hidden_size=shape.hidden,
+        intermediate_size=shape.feed_forward,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
         num_key_value_heads=1,
         head_dim=32,
         tie_word_embeddings=True,
@@ -76,8 +94,11 @@ def save_checkpoint(model: nn.Module, folder: Path) -> None:
     build().save(str(folder / "tokenizer.json"))
 
 
-def train_proposer(folder: Path, say: Callable[[str], None] = print) -> Path:
-    """Train the proposer under ``folder`` in two phases (resumes) and return its checkpoint."""
+def train_proposer(folder: Path, shape: Shape = SMALL, say: Callable[[str], None] = print) -> Path:
+    """Train a proposer under ``folder`` in two phases (resumes) and return its checkpoint.
+
+    Every shape sees the same examples in the same order.
+    """
     tokenizer = build()
     held_out = corpus("validation", tokenizer, 5, 256)
 
@@ -88,8 +109,9 @@ def train_proposer(folder: Path, say: Callable[[str], None] = print) -> Path:
 
     last: Path | None = None
     for number, (recipe, mix) in enumerate(PHASES, 1):
+        recipe = replace(recipe, lr=shape.lr)
         torch.manual_seed(recipe.seed)
-        start = LlamaForCausalLM(config()) if last is None else LlamaForCausalLM.from_pretrained(last)
+        start = LlamaForCausalLM(config(shape)) if last is None else LlamaForCausalLM.from_pretrained(last)
         phase = folder / f"phase-{number}"
 
         def chunk(index: int, recipe: Recipe = recipe, mix: Mix = mix) -> list[Example]:

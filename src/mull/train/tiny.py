@@ -87,7 +87,7 @@ def stage(out: Path, name: str, *which: str) -> None:
         print(line, flush=True)
 
     if name == "proposer":
-        train_proposer(out / "proposer", say)
+        train_proposer(out / "proposer", say=say)
     elif name == "labels":
         make_labels(proposer_of(out), LABELS, out / "labels", int(which[0]), PROCESSES, say)
     else:

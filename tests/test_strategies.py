@@ -22,6 +22,9 @@ PROBLEMS = [Problem(f"p{i}", "?", gold="1") for i in range(5)]
 VARIANTS: dict[str, list[dict[str, int | str]]] = {
     "beam": [{"width": 4}, {"width": "sqrt"}, {"width": 1}, {"width": 2, "max_rounds": 2}],
     "dvts": [{"width": 4}, {"width": 2, "max_rounds": 2}],
+    "revise": [{"chains": 1}, {"chains": 2}, {"chains": 4, "length": 2}],
+    "revise_majority": [{"chains": 2}],
+    "beam_revise": [{"width": 2, "chains": 2}, {"width": 4, "chains": 4}],
     "lookahead": [{"k": 0}, {"k": 1}, {"k": 3}, {"k": 1, "width": "sqrt"}],
 }
 ARMS = [

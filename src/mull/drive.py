@@ -1,4 +1,4 @@
-"""The driver: runs strategies on problems, against one engine and its verifiers.
+"""The driver: runs strategies on problems, against a proposer, a reviser and their verifiers.
 
 It is the only place that does I/O, and everything a strategy must not do itself is done
 here: batching, seeds, the budget, the ledger, the record, and what becomes of failures.
@@ -34,7 +34,7 @@ from mull.problems import Problem
 from mull.seeds import seed_for
 from mull.select import SELECTORS, Selection
 from mull.strategies.base import Arm, Finals, find, start
-from mull.trace import Candidate, Sample, Score, Scores, Trace
+from mull.trace import Candidate, Need, Read, Role, Sample, Score, Scores, Trace
 from mull.tree import Recorder, Round, tree
 from mull.verifiers.base import Verdict, Verifier
 
@@ -71,10 +71,12 @@ OnResult = Callable[[Result], None]
 
 @dataclass(frozen=True)
 class Driver:
-    """Runs tasks against one engine.
+    """Runs tasks against one engine, and a reviser where strategies ask for one.
 
-    ``verifier`` is one verifier for all strategies, or one for each need ("outcome",
-    "process"; a process verifier serves for "outcome" where there is no other).
+    ``reviser`` continues traces that have earlier attempts; without one the engine does,
+    which then has to understand them. ``verifier`` is one verifier for all strategies, or
+    one for each need ("outcome", "process", "revision"): where a need has none of its own,
+    the outcome verifier serves, then the process verifier, but nothing serves for "process".
     ``temperature`` is what strategies that do not set their own sample at;
     ``max_tokens`` caps a whole solution, whatever the number of its steps; ``extract``
     takes the answer from a solution's text. At most ``concurrency`` tasks are in
@@ -86,7 +88,8 @@ class Driver:
     """
 
     engine: Engine
-    verifier: Verifier | Mapping[str, Verifier] | None = None
+    verifier: Verifier | Mapping[Need, Verifier] | None = None
+    reviser: Engine | None = field(default=None, kw_only=True)
     seed: int = field(kw_only=True)
     temperature: float = field(default=1.0, kw_only=True)
     max_tokens: int = field(default=400, kw_only=True)
@@ -111,7 +114,8 @@ class Driver:
         todo = list(tasks)
         for arm, problem in {task.arm: task.problem for task in todo}.items():
             start(arm, problem).close()
-            self._verifier_for(arm)
+            for need in find(arm.strategy).needs:
+                self.verifier_for(need, arm)
         results: list[Result | None] = [None] * len(todo)
         queue = iter(range(len(todo)))
         calls = self._calls_here()
@@ -141,20 +145,23 @@ class Driver:
             return Apart(self.timeout)
         return self._calls.setdefault(asyncio.get_running_loop(), Together())
 
-    def _verifier_for(self, arm: Arm) -> Verifier | None:
-        """The verifier that the arm's strategy uses, None if it needs none."""
-        need = find(arm.strategy).verifier
-        if need == "none":
-            return None
-        if not isinstance(self.verifier, Mapping):
-            found = self.verifier
-        elif need == "outcome":
-            found = self.verifier.get("outcome", self.verifier.get("process"))
-        else:
-            found = self.verifier.get("process")
+    def verifier_for(self, need: Need, arm: Arm) -> Verifier:
+        """The verifier that serves an arm's need; :class:`MullError` if there is none."""
+        found = None if isinstance(self.verifier, Mapping) else self.verifier
+        if isinstance(self.verifier, Mapping):
+            serve: dict[Need, tuple[Need, ...]] = {
+                "process": ("process",),
+                "outcome": ("outcome", "process"),
+                "revision": ("revision", "outcome", "process"),
+            }
+            found = next((self.verifier[n] for n in serve[need] if n in self.verifier), None)
         if found is None:
             raise MullError(f"strategy {arm.strategy!r} needs a verifier ({need}), and there is none")
         return found
+
+    def engine_for(self, role: Role) -> Engine:
+        """The engine that samples in a role."""
+        return self.engine if role == "proposer" or self.reviser is None else self.reviser
 
 
 class _Run:
@@ -162,7 +169,6 @@ class _Run:
 
     def __init__(self, driver: Driver, calls: Calls, task: Task) -> None:
         self.driver, self.calls, self.task = driver, calls, task
-        self.verifier = driver._verifier_for(task.arm)
         self.meter = Meter()
         self.cost = Cost()
         self.events: list[str] = []
@@ -180,6 +186,9 @@ class _Run:
                 return self.finish(stop.value)
             who = f"{self.task.arm} on problem {self.task.problem.id!r}"
             self.meter.charge(request, self.task.arm.budget, who)
+            if isinstance(request, Read):
+                answer = [answer_of(trace, self.driver.extract) for trace in request.traces]
+                continue
             answer = await (self.sample(request) if isinstance(request, Sample) else self.score(request))
             self.number += 1
 
@@ -191,8 +200,10 @@ class _Run:
             self.recorder.ended(
                 [c.trace for c in found], [c.scores for c in found], [c.answer for c in found]
             )
-        if self.verifier is not None and all(c.scores is None for c in found):
-            self.events.append(f"no candidate was scored; is verifier {self.verifier.name!r} broken?")
+        needs = find(self.task.arm.strategy).needs
+        if needs and all(c.scores is None for c in found):
+            name = driver.verifier_for(needs[0], self.task.arm).name
+            self.events.append(f"no candidate was scored; is verifier {name!r} broken?")
         if all(c.answer is None for c in found):
             self.events.append(f"none of {len(found)} candidates has an answer")
         chosen = SELECTORS[find(self.task.arm.strategy).selector](problem.id, found)
@@ -210,7 +221,7 @@ class _Run:
         """Answer a Sample request: every trace continued, the closed ones as they were."""
         steps = 1 if request.until == "step" else None
         heat = self.driver.temperature if request.temperature is None else request.temperature
-        found, whys = await self.continued(request.traces, steps, heat)
+        found, whys = await self.continued(request.traces, steps, heat, request.by)
         self.report(whys)
         if self.recorder:
             self.recorder.sampled(request.traces, found)
@@ -221,13 +232,14 @@ class _Run:
         traces: Sequence[Trace] = request.traces
         whys: list[str] = [""] * len(traces)
         if request.lookahead > 0:
-            traces, failed = await self.continued(traces, request.lookahead, 0.0)
+            traces, failed = await self.continued(traces, request.lookahead, 0.0, "proposer")
             for i, trace in enumerate(traces):
                 if trace.finish == "error" and request.traces[i].open:
                     whys[i] = f"unscored: the rollout failed: {failed[i]}"
         fit = [i for i, trace in enumerate(traces) if trace.steps and trace.finish != "error"]
         found: list[Scores | None] = [None] * len(traces)
-        for i, verdict in zip(fit, await self.verdicts([traces[i] for i in fit]), strict=True):
+        verdicts = await self.verdicts([traces[i] for i in fit], request.need)
+        for i, verdict in zip(fit, verdicts, strict=True):
             self.cost += verdict.cost
             problem = flaw(verdict, traces[i])
             if problem:
@@ -240,7 +252,7 @@ class _Run:
         return found
 
     async def continued(
-        self, traces: Sequence[Trace], steps: int | None, temperature: float
+        self, traces: Sequence[Trace], steps: int | None, temperature: float, role: Role
     ) -> tuple[list[Trace], list[str]]:
         """The traces continued where open, and for each what went wrong ("" if nothing)."""
         found, whys = list(traces), [""] * len(traces)
@@ -252,7 +264,7 @@ class _Run:
             elif trace.open:
                 seed = seed_for(self.driver.seed, self.task.problem.id, self.task.arm, self.number, i)
                 jobs[i] = Job(trace, steps, temperature, seed, room)
-        for i, made in zip(jobs, await self.continuations(list(jobs.values())), strict=True):
+        for i, made in zip(jobs, await self.continuations(list(jobs.values()), role), strict=True):
             self.cost += made.cost
             found[i] = checked(jobs[i], made.trace)
         for i, trace in enumerate(found):
@@ -260,26 +272,29 @@ class _Run:
                 whys[i] = mishap(trace, self.driver.max_tokens)
         return found, whys
 
-    async def continuations(self, jobs: list[Job]) -> list[Continuation]:
+    async def continuations(self, jobs: list[Job], role: Role) -> list[Continuation]:
         """The engine's answer; if it fails, every job's trace with that error."""
         if not jobs:
             return []
         try:
-            return await self.calls.ask(self.driver.engine.sample, jobs)
+            return await self.calls.ask(self.driver.engine_for(role).sample, jobs)
         except MullError:
             raise
         except Exception as error:
             return [Continuation(j.trace.then((), "error", described(error)), Cost()) for j in jobs]
 
-    async def verdicts(self, traces: list[Trace]) -> list[Verdict]:
+    async def verdicts(self, traces: list[Trace], need: Need | None) -> list[Verdict]:
         """The verifier's answer; if it fails, verdicts that say so."""
         if not traces:
             return []
-        if self.verifier is None:
+        needs = find(self.task.arm.strategy).needs
+        wanted = need or (needs[0] if needs else None)
+        if wanted is None or wanted not in needs:
             name = self.task.arm.strategy
-            raise MullError(f"strategy {name!r} asked for scores, but is registered as needing no verifier")
+            said = f"needing {', '.join(needs) or 'no verifier'}"
+            raise MullError(f"strategy {name!r} asked for scores, but is registered as {said}")
         try:
-            return await self.calls.ask(self.verifier.score, traces)
+            return await self.calls.ask(self.driver.verifier_for(wanted, self.task.arm).score, traces)
         except MullError:
             raise
         except Exception as error:

@@ -9,6 +9,7 @@ its busiest position. So (Snell et al. 2024, section 5.2):
 - N independent solutions cost N, however many requests they come in;
 - N beams cost N: each round samples the next position N times; pruned beams cost nothing
   more, and continuing the open ones to the end completes solutions already counted;
+- a chain of revisions costs its length, since each attempt starts from the first position;
 - lookahead k costs N(k + 1); two searches one after the other cost the sum.
 
 The meter knows requests only; tokens and FLOPs are counted by the driver's ledger.
@@ -19,7 +20,7 @@ from __future__ import annotations
 from collections import Counter
 
 from mull.errors import MullError
-from mull.trace import Sample, Score
+from mull.trace import Read, Sample, Score
 
 
 class BudgetExceeded(MullError):  # noqa: N818
@@ -42,14 +43,14 @@ class Meter:
             busiest = max(busiest, self._here[position] + onward)
         return busiest
 
-    def charge(self, request: Sample | Score, budget: int, who: str) -> None:
+    def charge(self, request: Sample | Score | Read, budget: int, who: str) -> None:
         """Count a request before it goes out.
 
         Raises :class:`BudgetExceeded` naming ``who`` if it would take the run above
         ``budget`` generations.
         """
         for trace in request.traces:
-            if trace.open:
+            if trace.open and not isinstance(request, Read):
                 position = len(trace.steps)
                 if isinstance(request, Score):
                     self._here[position] += request.lookahead

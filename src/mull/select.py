@@ -113,11 +113,35 @@ def best_of_n(
     return Selection(candidates[order[0]].answer, best, order[0])
 
 
+def hierarchical(
+    problem_id: str, candidates: Sequence[Candidate], aggregation: Aggregation = "last"
+) -> Selection:
+    """Best-of-N weighted within each chain of revisions, then over the chains' winners.
+
+    A chain is represented by the best-scored candidate that gives its winning answer (Snell
+    et al. 2024, section 6.1). Candidates of no chain stand for themselves; if all do, it is
+    best-of-N weighted.
+    """
+    chains: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
+    for i, candidate in enumerate(candidates):
+        chain = candidate.trace.chain
+        chains[("alone", i) if chain is None else ("chain", chain)].append(i)
+    standing: list[int] = []
+    for members in chains.values():
+        won = best_of_n_weighted(problem_id, [candidates[i] for i in members], aggregation)
+        if won.chosen is not None:
+            standing.append(members[won.chosen])
+    found = best_of_n_weighted(problem_id, [candidates[i] for i in standing], aggregation)
+    chosen = None if found.chosen is None else standing[found.chosen]
+    return Selection(found.answer, found.weights, chosen)
+
+
 #: The selectors, by the name that strategies ask for them with.
 SELECTORS: Mapping[str, Selector] = {
     "majority": majority,
     "best_of_n": best_of_n,
     "best_of_n_weighted": best_of_n_weighted,
+    "hierarchical": hierarchical,
 }
 
 

@@ -1,4 +1,4 @@
-"""Traces: immutable prefixes of steps, and the two things a strategy may ask for.
+"""Traces: immutable prefixes of steps, and the three things a strategy may ask for.
 
 A trace is data only. It holds no engine state; an engine that caches prefixes
 looks them up by the trace's tokens.
@@ -6,7 +6,7 @@ looks them up by the trace's tokens.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -14,6 +14,10 @@ from mull.problems import Problem
 
 #: Why a trace ended: the model's own end, a length cap, the budget, an engine failure.
 Finish = Literal["stop", "length", "budget", "error"]
+#: Which model continues a trace.
+Role = Literal["proposer", "reviser"]
+#: What a verifier is asked for: a value a solution, a value a step, a value a solution given earlier ones.
+Need = Literal["outcome", "process", "revision"]
 
 
 @dataclass(frozen=True)
@@ -29,13 +33,17 @@ class Step:
 class Trace:
     """A prefix of a solution to one problem; ``finish`` is None while it is open.
 
-    ``error`` says what went wrong when ``finish`` is "error".
+    ``error`` says what went wrong when ``finish`` is "error". A revision has the texts of
+    ``earlier`` attempts before it, oldest first: what the model is shown beside the problem.
+    ``chain`` tells chains of revisions on one problem apart; None is a trace of no chain.
     """
 
     problem: Problem
     steps: tuple[Step, ...] = ()
     finish: Finish | None = None
     error: str = ""
+    earlier: tuple[str, ...] = ()
+    chain: int | None = field(default=None, compare=False)
 
     @property
     def open(self) -> bool:
@@ -64,7 +72,7 @@ class Trace:
 
     def then(self, steps: tuple[Step, ...], finish: Finish | None, error: str = "") -> Trace:
         """This trace, longer by ``steps``."""
-        return Trace(self.problem, self.steps + steps, finish, error)
+        return replace(self, steps=self.steps + steps, finish=finish, error=error)
 
 
 @dataclass(frozen=True)
@@ -73,12 +81,13 @@ class Sample:
 
     Answered with a list of traces, one for each asked, in order. A trace that
     is not open comes back as it is and costs nothing. ``temperature`` None is the
-    driver's; 0 is greedy.
+    driver's; 0 is greedy. ``by`` says which model samples.
     """
 
     traces: tuple[Trace, ...]
     until: Literal["step", "end"]
     temperature: float | None = None
+    by: Role = "proposer"
 
 
 @dataclass(frozen=True)
@@ -88,11 +97,22 @@ class Score:
     Answered with a list of :class:`Scores` (or None for a trace that could not be
     scored), one for each asked, in order. With ``lookahead`` k each open trace is
     first rolled out greedily by up to k steps and scored there; the rollout serves
-    the score alone and is charged.
+    the score alone and is charged. ``need`` None is what the strategy is registered with.
     """
 
     traces: tuple[Trace, ...]
     lookahead: int = 0
+    need: Need | None = None
+
+
+@dataclass(frozen=True)
+class Read:
+    """A request: the answers that finished traces give. It costs nothing.
+
+    Answered with a list of normal forms, None for a trace without an answer, in order.
+    """
+
+    traces: tuple[Trace, ...]
 
 
 @dataclass(frozen=True)

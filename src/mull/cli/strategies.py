@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-_NEEDS = {"none": "no verifier", "outcome": "a verifier", "process": "a process verifier"}
+_NEEDS = {"none": "no verifier", "outcome": "a verifier", "process": "a process verifier", "revision": "a verifier"}
 
 
 def add(commands: Any) -> None:
@@ -34,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
                 "name": s.name,
                 "params": dict(s.params),
                 "needs": s.verifier,
+                "also_needs": list(s.also),
                 "selector": s.selector,
                 "summary": s.summary,
             }

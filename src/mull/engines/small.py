@@ -91,7 +91,7 @@ class SmallEngine:
         trace = job.trace
         if not trace.open:
             return Continuation(trace, Cost())
-        prompt = self.words.prompt(trace.problem.prompt)
+        name, prompt = self.words.head(trace)
         if not prompt:
             return _failed(job, "the prompt is empty: it has no tokens")
         steps = self.words.steps(trace)
@@ -106,7 +106,7 @@ class SmallEngine:
             return Continuation(trace.then((), "length"), Cost(requests=1))
         if job.steps is not None and job.steps <= 0:
             return Continuation(trace, Cost(requests=1))
-        key = (trace.problem.prompt, tokens)
+        key = (name, tokens)
         return Task(index, job, prompt, steps, key, min(room, job.max_tokens))
 
 

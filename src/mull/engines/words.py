@@ -49,6 +49,7 @@ class Words:
         self.enders = frozenset(np.flatnonzero(self.ends).tolist())
         self.last: NDArray[np.bool_] = np.isin(np.arange(size), self.eos)
         self.prompt = lru_cache(maxsize=1 << 14)(self._prompt)
+        self._attempt = lru_cache(maxsize=1 << 16)(self.spelt)
 
     @classmethod
     def load(cls, folder: Path, eos: Sequence[int]) -> Words:
@@ -72,6 +73,19 @@ class Words:
         """The prompt's ids with the begin token; empty for a prompt without any token."""
         spelt = self.spelt(text)
         return (*self._begin, *spelt) if spelt else ()
+
+    def head(self, trace: Trace, history: int | None = None) -> tuple[str, tuple[int, ...]]:
+        """What stands before a trace's steps: a name for it, and its ids.
+
+        That is the prompt, and for a revision the earlier attempts (the last ``history`` of them),
+        each closed by the end token. No ids for a prompt without any token.
+        """
+        prompt = self.prompt(trace.problem.prompt)
+        earlier = trace.earlier if history is None else trace.earlier[len(trace.earlier) - history :]
+        if not prompt or not earlier or not self.eos:
+            return trace.problem.prompt, prompt
+        ids = (token for text in earlier for token in (*self._attempt(text), self.eos[0]))
+        return "\x1e".join((trace.problem.prompt, *earlier)), (*prompt, *ids)
 
     def text(self, tokens: Sequence[int]) -> str:
         """What the tokens spell; special tokens spell nothing."""

@@ -1,8 +1,8 @@
 """What a strategy is, and the registry that the rest of mull finds it in.
 
 A strategy is straight-line code about one problem: a generator that yields
-:class:`~mull.trace.Sample` and :class:`~mull.trace.Score` requests, is sent the
-results, and returns its candidates. It does no I/O and has no randomness of its own.
+:class:`~mull.trace.Sample`, :class:`~mull.trace.Score` and :class:`~mull.trace.Read`
+requests, is sent the results, and returns its candidates. It does no I/O and has no randomness of its own.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 from mull.errors import MullError
 from mull.problems import Problem
-from mull.trace import Sample, Score, Scores, Trace
+from mull.trace import Need, Read, Sample, Score, Scores, Trace
 
-Request = Sample | Score
+Request = Sample | Score | Read
 #: Finished traces with their scores (None: never scored, or could not be).
 Finals = list[tuple[Trace, Scores | None]]
 Plan = Generator[Request, Any, Finals]
@@ -33,16 +33,22 @@ class Strategy:
 
     ``plan(problem, budget=N, **params)`` checks its arguments at once (it raises
     :class:`BudgetError`) and returns the generator; ``selector`` names how its finals
-    become one answer; ``verifier`` says what it needs; ``params`` are its
-    hyperparameters with their defaults.
+    become one answer; ``verifier`` says what it needs first of all, and ``also`` what else;
+    ``params`` are its hyperparameters with their defaults.
     """
 
     name: str
     summary: str
     plan: Callable[..., Plan]
     selector: str
-    verifier: Literal["none", "outcome", "process"]
+    verifier: Need | Literal["none"]
     params: Mapping[str, Value]
+    also: tuple[Need, ...] = ()
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        """Everything that verifiers are asked for."""
+        return self.also if self.verifier == "none" else (self.verifier, *self.also)
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ _REGISTRY: dict[str, Strategy] = {}
 
 
 def strategy(
-    name: str, *, selector: str, verifier: Literal["none", "outcome", "process"] = "none"
+    name: str, *, selector: str, verifier: Need | Literal["none"] = "none", also: tuple[Need, ...] = ()
 ) -> Callable[[Callable[..., Plan]], Callable[..., Plan]]:
     """Register ``plan(problem, *, budget, ...)`` under ``name``; its other keywords are its parameters.
 
@@ -78,7 +84,7 @@ def strategy(
         keywords = list(inspect.signature(plan).parameters.values())[1:]
         params = {p.name: p.default for p in keywords if p.name != "budget"}
         summary = (inspect.getdoc(plan) or "").split("\n")[0]
-        _REGISTRY[name] = Strategy(name, summary, plan, selector, verifier, params)
+        _REGISTRY[name] = Strategy(name, summary, plan, selector, verifier, params, also)
         return plan
 
     return register

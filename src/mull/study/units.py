@@ -25,7 +25,7 @@ from mull.strategies.base import Arm
 from mull.study import store
 from mull.study.config import Study, checkpoints
 from mull.study.plan import Unit
-from mull.trace import Trace
+from mull.trace import Need, Trace
 from mull.tree import tree
 from mull.verifiers.base import Verdict
 from mull.verifiers.small import SmallVerifier
@@ -59,7 +59,7 @@ class Models:
 
     def driver(self, study: Study, *, record: bool = False) -> Driver:
         """A driver over these models; strategies are verified by the PRM, by the ORM failing that."""
-        found = {"process": self.prm, "outcome": self.prm or self.orm}
+        found: dict[Need, SmallVerifier | None] = {"process": self.prm, "outcome": self.prm or self.orm}
         return Driver(
             self.engine,
             {need: verifier for need, verifier in found.items() if verifier is not None},

@@ -1,12 +1,14 @@
 """The small verifier: step values (PRM) or a solution value (ORM) from a Llama classifier.
 
 A growing trace is scored step by step for the price of its new tokens; scored alone,
-in a batch, at once or bit by bit, its values are the same. It never gives a value to
-a trace that it could not run.
+in a batch, at once or bit by bit, its values are the same. One that was trained on
+revisions (``mull_history`` in its ``config.json``) also reads so many of the attempts
+before. It never gives a value to a trace that it could not run.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,18 +41,33 @@ class Work:
 
 
 class SmallVerifier:
-    """Implements :class:`mull.verifiers.base.Verifier`; ``kind`` is "process" or "outcome"."""
+    """Implements :class:`mull.verifiers.base.Verifier`; ``kind`` is "process" or "outcome".
 
-    def __init__(self, model: Llama, words: Words, name: str, cache_bytes: int = 1 << 28):
-        self.model, self.words, self._name = model, words, name
+    ``history`` is the number of a revision's earlier attempts that it reads.
+    """
+
+    def __init__(
+        self,
+        model: Llama,
+        words: Words,
+        name: str,
+        cache_bytes: int = 1 << 28,
+        history: int = 0,
+    ):
+        self.model, self.words, self._name, self.history = model, words, name, history
         self.kind = KINDS[model.architecture]
         self.prefixes = Prefixes(cache_bytes)
         self.computed_tokens = 0
         self._lanes = Lanes(model, WIDTH)
 
     @classmethod
-    def load(cls, folder: Path | str, cache_bytes: int = 1 << 28) -> SmallVerifier:
-        """Read a checkpoint folder of a Llama token or sequence classifier with one label."""
+    def load(
+        cls, folder: Path | str, cache_bytes: int = 1 << 28, history: int | None = None
+    ) -> SmallVerifier:
+        """Read a checkpoint folder of a Llama token or sequence classifier with one label.
+
+        ``history`` None is the checkpoint's own, 0 if it says nothing.
+        """
         folder = Path(folder)
         model = load_llama(folder)
         if model.architecture not in KINDS or model.outputs != 1:
@@ -59,7 +76,12 @@ class SmallVerifier:
                 f"{folder} holds a {model.architecture} with {outputs} outputs, not a {known} with 1"
             )
         name = f"tiny/{folder.resolve().name}@{model.digest[:8]}"
-        return cls(model, Words.load(folder, model.eos), name, cache_bytes)
+        if history is None:
+            settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            history = int(settings.get("mull_history", 0))
+        elif history == 0:
+            name += " without history"
+        return cls(model, Words.load(folder, model.eos), name, cache_bytes, history)
 
     @property
     def name(self) -> str:
@@ -80,16 +102,19 @@ class SmallVerifier:
         verdicts: dict[int, Verdict] = {}
         same: dict[Key, list[int]] = {}
         steps: dict[Key, list[tuple[int, ...]]] = {}
+        heads: dict[str, tuple[int, ...]] = {}
         for index, trace in enumerate(traces):
             found = self.words.steps(trace)
-            if why := self._unfit(trace, found):
+            name, head = self.words.head(trace, self.history)
+            if why := self._unfit(head, found):
                 verdicts[index] = Verdict(None, Cost(), why)
                 continue
-            key = (trace.problem.prompt, tuple(token for step in found for token in step))
+            heads[name] = head
+            key = (name, tuple(token for step in found for token in step))
             same.setdefault(key, []).append(index)
             steps[key] = found
         keep = {key for key, indices in same.items() if any(traces[i].open for i in indices)}
-        nodes, costs = self._run(steps, keep)
+        nodes, costs = self._run(heads, steps, keep)
         for key, indices in same.items():
             scores, error = self._read(nodes[key], len(steps[key]))
             # Traces of the same tokens are run once; the first pays.
@@ -97,16 +122,15 @@ class SmallVerifier:
                 verdicts[index] = Verdict(scores, Cost() if nth else costs.get(key, Cost()), error)
         return [verdicts[index] for index in range(len(traces))]
 
-    def _unfit(self, trace: Trace, steps: list[tuple[int, ...]]) -> str:
+    def _unfit(self, head: tuple[int, ...], steps: list[tuple[int, ...]]) -> str:
         """Why a trace cannot be run, or nothing."""
         if not steps:
             return "the trace has no steps"
         if empty := [i for i, step in enumerate(steps, 1) if not step]:
             return f"step {empty[0]} has no tokens"
-        prompt = self.words.prompt(trace.problem.prompt)
-        if not prompt:
+        if not head:
             return "the prompt is empty: it has no tokens"
-        length = len(prompt) + sum(map(len, steps))
+        length = len(head) + sum(map(len, steps))
         if length > self.model.max_positions:
             return f"{length} tokens do not fit the model's {self.model.max_positions} positions"
         return ""
@@ -123,15 +147,15 @@ class SmallVerifier:
         return Scores(values), ""
 
     def _run(
-        self, steps: dict[Key, list[tuple[int, ...]]], keep: set[Key]
+        self, heads: dict[str, tuple[int, ...]], steps: dict[Key, list[tuple[int, ...]]], keep: set[Key]
     ) -> tuple[dict[Key, Node], dict[Key, Cost]]:
         """Nodes of all keys, and what it took to get them."""
         nodes: dict[Key, Node] = {}
         costs: dict[Key, Cost] = {}
         near = {key: self.prefixes.nearest(key[0], found) for key, found in steps.items()}
         prompts = {key[0]: key for key, node in near.items() if node is None}
-        heads = [Extension((text, ()), None, self.words.prompt(text)) for text in prompts]
-        self._compute([Work(each) for each in heads], nodes, costs)
+        starts = [Extension((text, ()), None, heads[text]) for text in prompts]
+        self._compute([Work(each) for each in starts], nodes, costs)
         for text, key in prompts.items():  # the first trace of a prompt pays for it
             costs[key] = costs.pop((text, ()))
         works = []

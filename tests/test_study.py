@@ -20,7 +20,7 @@ from mull.drive import Task
 from mull.errors import MullError
 from mull.problems import Problem
 from mull.strategies.base import Arm, start
-from mull.study import config, crew, folder, store, units
+from mull.study import config, crew, folder, models, store, units
 from mull.study.builtin import builtin
 from mull.study.config import Source, Study
 from mull.study.plan import canonical, live, plan
@@ -140,31 +140,31 @@ def test_a_plan_covers_every_problem_once() -> None:
 def test_the_pool_is_a_prefix_of_a_larger_one(place: Path) -> None:
     study = config.read(place / "study.toml")
     problems = config.load_problems(study.problems.source)[:3]
-    models = units.load(study)
-    small = units.pool(models.fresh(), replace(study, pool=8), problems)
-    large = units.pool(models.fresh(), replace(study, pool=32), problems)
+    loaded = models.load(study)
+    small = units.pool(loaded.fresh(), replace(study, pool=8), problems)
+    large = units.pool(loaded.fresh(), replace(study, pool=32), problems)
     assert small.equals(large.filter(large["sample"] < 8))
 
 
 def test_sample_0_is_what_every_arm_of_one_generation_draws(place: Path) -> None:
     study = config.read(place / "study.toml")
     problems = config.load_problems(study.problems.source)
-    models = units.load(study)
-    first = units.pool(models.fresh(), study, problems).gather_every(study.pool)["answer"].to_list()
+    loaded = models.load(study)
+    first = units.pool(loaded.fresh(), study, problems).gather_every(study.pool)["answer"].to_list()
     for name in ("single", "majority", "best_of_n_weighted", "beam"):
-        results = models.fresh().driver(study).run([Task(p, Arm(name, 1)) for p in problems])
+        results = loaded.fresh().driver(study).run([Task(p, Arm(name, 1)) for p in problems])
         assert [r.selection.answer for r in results] == first
 
 
 def test_a_units_cost_does_not_depend_on_what_ran_before(place: Path, tmp_path: Path) -> None:
     study = config.read(place / "study.toml")
     problems = config.load_problems(study.problems.source)
-    models = units.load(study)
+    loaded = models.load(study)
     found = plan(study, problems, "h")
     for unit in found[1:3]:
-        units.record(models, study, unit, tmp_path / "a")
+        units.record(loaded, study, unit, tmp_path / "a")
     for unit in (found[0], *found[2:0:-1]):
-        units.record(models, study, unit, tmp_path / "b")
+        units.record(loaded, study, unit, tmp_path / "b")
     for unit in found[1:3]:
         a, b = (tmp_path / side / "shards" / unit.file for side in "ab")
         assert a.read_bytes() == b.read_bytes()
@@ -173,9 +173,9 @@ def test_a_units_cost_does_not_depend_on_what_ran_before(place: Path, tmp_path: 
 def test_the_whole_pools_cost_is_what_the_driver_would_have_spent(finished: Path) -> None:
     recorded = folder.open_folder(finished)
     evidence = analyse.gather(recorded)
-    models = units.load(recorded.study)
+    loaded = models.load(recorded.study)
     arm = Arm("best_of_n_weighted", recorded.study.pool)
-    live_cost = units.run(models.fresh(), recorded.study, arm, recorded.problems)
+    live_cost = units.run(loaded.fresh(), recorded.study, arm, recorded.problems)
     whole = analyse.pooled(evidence, "best_of_n_weighted", "prm")[recorded.study.pool]
     # other seeds, so the totals are alike and not equal; the exact check is on the pool's own samples
     assert whole.flops.sum() == pytest.approx(
@@ -200,7 +200,7 @@ def test_pooled_costs_are_the_engines_and_the_verifiers_own(place: Path) -> None
 
     study = config.read(place / "study.toml")
     problems = config.load_problems(study.problems.source)[:2]
-    fresh = units.load(study).fresh()
+    fresh = models.load(study).fresh()
     jobs = [Job(Trace(p), None, 1.0, i, 24) for p in problems for i in range(8)]
     made = fresh.engine.sample_now(jobs)
     assert fresh.prm is not None
@@ -339,14 +339,14 @@ def test_killed_between_writing_and_renaming(place: Path, finished: Path, tmp_pa
     code = """
 import os, sys
 from pathlib import Path
-from mull.study import config, units, folder
+from mull.study import config, models, units, folder
 out, toml = Path(sys.argv[1]), Path(sys.argv[2])
 study = config.read(toml)
 problems = config.load_problems(study.problems.source)
-models = units.load(study)
-recorded = folder.begin(out, study, models.names, problems, config.content_hash(study, problems))
+loaded = models.load(study)
+recorded = folder.begin(out, study, loaded.names, problems, config.content_hash(study, problems))
 Path.replace = lambda *_: os.kill(os.getpid(), 9)
-units.record(models, study, recorded.units[0], out)
+units.record(loaded, study, recorded.units[0], out)
 """
     killed = subprocess.run([sys.executable, "-c", code, str(out), str(place / "study.toml")], check=False)
     assert killed.returncode == -9 and list(out.rglob(".*.tmp"))
@@ -469,7 +469,7 @@ def test_a_disk_that_fills_up_is_one_line(place: Path, tmp_path: Path) -> None:
     study = config.read(place / "study.toml")
     out = tmp_path / "out"
     problems = config.load_problems(study.problems.source)
-    folder.begin(out, study, units.load(study).names, problems, config.content_hash(study, problems))
+    folder.begin(out, study, models.load(study).names, problems, config.content_hash(study, problems))
     (out / "shards").symlink_to("/dev/full")
     with pytest.raises(MullError, match="cannot write"):
         run.run_study(study, out, workers=1)

@@ -21,7 +21,7 @@ from mull.strategies.base import Arm, find
 from mull.study import estimators
 from mull.study.estimators import Draws, Pool
 from mull.study.folder import Recorded
-from mull.study.plan import live
+from mull.study.plan import Kind, live
 
 Floats = NDArray[np.float64]
 #: Random orders of the pool that accuracies between 2 and S samples are averaged over.
@@ -157,10 +157,10 @@ def gather(recorded: Recorded) -> Evidence:
     """Read every shard of a finished study."""
     if missing := recorded.missing():
         raise MullError(f"{recorded.path} is not finished: {len(missing)} units are missing")
-    frames: dict[Arm | None, list[pl.DataFrame]] = {}
+    frames: dict[Arm | Kind, list[pl.DataFrame]] = {}
     for unit in recorded.units:
-        frames.setdefault(unit.arm, []).append(recorded.read(unit))
-    samples = pl.concat(frames[None])
+        frames.setdefault(unit.arm or unit.kind, []).append(recorded.read(unit))
+    samples = pl.concat(frames["pool"])
     runs = {arm: pl.concat(frames[arm]) for arm in live(recorded.study)}
     ids = [problem.id for problem in recorded.problems]
     for what, frame in [

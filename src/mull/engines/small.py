@@ -57,6 +57,10 @@ class SmallEngine:
         name = f"tiny/{folder.resolve().name}@{model.digest[:8]}"
         return cls(model, Words.load(folder, model.eos), name, lanes, cache_bytes)
 
+    def fresh(self) -> SmallEngine:
+        """The same engine with an empty cache and count."""
+        return SmallEngine(self.model, self.words, self.name, self._lanes, self.prefixes.limit)
+
     @property
     def name(self) -> str:
         """Checkpoint and the start of its digest, such as ``tiny/proposer@1f2e3d4c``."""

@@ -5,8 +5,11 @@
     temperature = 1.0
     max_tokens = 256                   # a solution
     pool = 256                         # samples a problem, a power of two
+    chains = 64                        # revision budgets up to this power of 4; 0: no revisions
     engine = "tiny"                    # or a checkpoint's folder
-    verifiers = { prm = "tiny", orm = "tiny" }
+    reviser = "tiny"
+    larger = "tiny"                    # a model to compare with, decoded greedily
+    verifiers = { prm = "tiny", orm = "tiny", revision = "tiny" }
     problems = { source = "tiny", split = "test", count = 500 }
     # or: problems = { source = "problems.jsonl", count = 200 }
 
@@ -16,8 +19,8 @@
     budgets = [4, 16, 64]
 
 Majority and best-of-N need no arm: they are measured at every power of two up to
-``pool``, from the pool. Paths are relative to the TOML file. The module reads,
-checks and writes configuration; it loads no model.
+``pool``, from the pool; so are revisions, at every ratio up to ``chains``. Paths are
+relative to the TOML file. The module reads, checks and writes configuration; it loads no model.
 """
 
 from __future__ import annotations
@@ -38,8 +41,13 @@ from mull.tiny.world import Split
 
 #: Changes when recorded shards of an older mull can no longer be continued.
 FORMAT = 1
+#: The study's verifiers, and its models beside the engine.
+VERIFIERS = ("prm", "orm", "revision")
+ROLES = (*VERIFIERS, "reviser", "larger")
 #: Strategies measured from the pool, never run live in a study.
 POOLED = ("best_of_n", "best_of_n_weighted", "majority")
+#: The largest budgets that chains of revisions can be recorded for.
+CHAINS = (4, 16, 64, 256)
 #: Five bins, halved for cross-validation, with a problem in each half.
 FEWEST = 10
 
@@ -57,8 +65,9 @@ class Source:
 class Study:
     """What is asked: problems x arms, by one model and its verifiers, from one seed.
 
-    ``engine``, ``prm`` and ``orm`` are "tiny" or a checkpoint's folder; a verifier may
-    be None. ``pool`` is in samples a problem, ``max_tokens`` in tokens a solution.
+    ``engine``, ``reviser``, ``larger`` and the verifiers ``prm``, ``orm`` and ``revision`` are
+    "tiny" or a checkpoint's folder; all but the engine may be None. ``pool`` is in samples a
+    problem, ``chains`` in attempts a problem, ``max_tokens`` in tokens a solution.
     """
 
     name: str
@@ -66,10 +75,14 @@ class Study:
     engine: str = "tiny"
     prm: str | None = "tiny"
     orm: str | None = "tiny"
+    reviser: str | None = None
+    revision: str | None = None
+    larger: str | None = None
     temperature: float = 1.0
     seed: int = 0
     pool: int = 256
     max_tokens: int = 256
+    chains: int = 0
     arms: tuple[Arm, ...] = ()
 
     def __post_init__(self) -> None:
@@ -81,6 +94,11 @@ class Study:
             raise MullError(f"temperature is {self.temperature}; it must be above 0 and at most 10")
         if self.max_tokens < 1:
             raise MullError(f"max_tokens is {self.max_tokens}; it must be at least 1")
+        if self.chains and self.chains not in CHAINS:
+            listed = ", ".join(map(str, CHAINS))
+            raise MullError(f"chains is {self.chains}; it must be 0 or one of {listed}")
+        if self.chains and self.reviser is None:
+            raise MullError("chains of revisions need a reviser; set reviser")
         if self.seed < 0:
             raise MullError(f"seed is {self.seed}; it must not be negative")
         if self.problems.count is not None and self.problems.count < FEWEST:
@@ -96,8 +114,10 @@ class Study:
         start(arm, Problem("none", "none")).close()
         if arm.strategy in POOLED and (arm.budget > self.pool or arm.budget & (arm.budget - 1)):
             raise MullError(f"{arm}: {arm.strategy} comes from the pool, at powers of two up to {self.pool}")
-        if find(arm.strategy).verifier == "process" and self.prm is None:
+        if "process" in find(arm.strategy).needs and self.prm is None:
             raise MullError(f"{arm} needs a process verifier; set verifiers.prm")
+        if "revis" in arm.strategy and self.reviser is None:
+            raise MullError(f"{arm} needs a reviser; set reviser")
 
     @property
     def live(self) -> tuple[Arm, ...]:
@@ -141,25 +161,26 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def from_mapping(data: Mapping[str, Any], base: Path) -> Study:
     """A study from TOML's tables; relative paths are taken from ``base``."""
-    plain = {f.name for f in fields(Study)} - {"problems", "prm", "orm", "arms"}
+    plain = {f.name for f in fields(Study)} - {"problems", *VERIFIERS, "arms"}
     _known(data, plain | {"problems", "verifiers", "arms"}, "a study")
     values: dict[str, Any] = {}
-    for name in ("name", "engine"):
+    for name in ("name", "engine", "reviser", "larger"):
         if name in data:
             values[name] = _typed(data[name], str, name)
     if "name" not in values:
         raise MullError("a study needs a name")
-    for name in ("seed", "pool", "max_tokens"):
+    for name in ("seed", "pool", "max_tokens", "chains"):
         if name in data:
             values[name] = _typed(data[name], int, name)
     if "temperature" in data:
         values["temperature"] = float(_typed(data["temperature"], (int, float), "temperature"))
-    if "engine" in values:
-        values["engine"] = _place(values["engine"], base)
+    for name in ("engine", "reviser", "larger"):
+        if name in values:
+            values[name] = _place(values[name], base)
     if "verifiers" in data:
         table = _typed(data["verifiers"], dict, "verifiers")
-        _known(table, {"prm", "orm"}, "verifiers")
-        for name in ("prm", "orm"):
+        _known(table, set(VERIFIERS), "verifiers")
+        for name in VERIFIERS:
             values[name] = (
                 _place(_typed(table[name], str, f"verifiers.{name}"), base) if name in table else None
             )
@@ -213,10 +234,10 @@ def to_toml(study: Study, recorded: Mapping[str, Value] | None = None) -> str:
     """The study as TOML that :func:`read` gives back; ``recorded`` becomes a table of its own."""
     source = study.problems
     where = {"source": source.source, "split": source.split, "count": source.count}
-    verifiers = {"prm": study.prm, "orm": study.orm}
+    verifiers = {name: getattr(study, name) for name in VERIFIERS}
+    names = ("name", "seed", "temperature", "max_tokens", "pool", "chains", "engine", "reviser", "larger")
     lines = [
-        f"{name} = {_value(getattr(study, name))}"
-        for name in ("name", "seed", "temperature", "max_tokens", "pool", "engine")
+        f"{name} = {_value(value)}" for name in names if (value := getattr(study, name)) not in (None, 0, "")
     ]
     lines += [f"verifiers = {_table(verifiers)}", f"problems = {_table(where)}"]
     grid: dict[tuple[str, tuple[tuple[str, Value], ...]], list[int]] = {}
@@ -240,10 +261,10 @@ def _value(value: Value) -> str:
 
 
 def checkpoints(study: Study) -> dict[str, Path]:
-    """The folders of the study's models by role (proposer, prm, orm); those that it has."""
+    """The folders of the study's models by role; those that it has."""
     from mull.tiny.load import checkpoint
 
-    named = {"proposer": study.engine, "prm": study.prm, "orm": study.orm}
+    named = {"proposer": study.engine, **{role: getattr(study, role) for role in ROLES}}
     return {
         role: checkpoint(role) if where == "tiny" else Path(where)  # type: ignore[arg-type]
         for role, where in named.items()
@@ -258,7 +279,8 @@ def content_hash(study: Study, problems: Sequence[Problem]) -> str:
     order does not count either.
     """
     digest = hashlib.blake2b(digest_size=8)
-    settings = [FORMAT, study.temperature, study.seed, study.pool, study.max_tokens]
+    settings: list[float] = [FORMAT, study.temperature, study.seed, study.pool, study.max_tokens]
+    settings += [study.chains] if study.chains else []
     digest.update(json.dumps([settings, sorted(map(str, study.live))]).encode())
     for problem in problems:
         digest.update(json.dumps([problem.id, problem.prompt, problem.gold]).encode())

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,16 +27,25 @@ from mull.study.plan import Unit, plan
 
 @dataclass(frozen=True)
 class Recorded:
-    """A study that has a folder: what was asked, by which models, and its units."""
+    """A study that has a folder: what was asked, by which models (their names by role), and its units."""
 
     path: Path
     study: Study
     hash: str
     engine: str
-    prm: str | None
-    orm: str | None
+    models: Mapping[str, str]
     problems: tuple[Problem, ...]
     units: tuple[Unit, ...]
+
+    @property
+    def prm(self) -> str | None:
+        """The PRM's name."""
+        return self.models.get("prm")
+
+    @property
+    def orm(self) -> str | None:
+        """The ORM's name."""
+        return self.models.get("orm")
 
     def shard(self, unit: Unit) -> Path:
         """Where a unit's shard is or will be."""
@@ -48,8 +57,8 @@ class Recorded:
 
     def read(self, unit: Unit) -> pl.DataFrame:
         """A unit's frame, checked."""
-        frame = store.read(self.shard(unit), unit.key, store.POOL if unit.arm is None else store.RUN)
-        rows = len(unit.problems) * (self.study.pool if unit.arm is None else 1)
+        frame = store.read(self.shard(unit), unit.key, store.SCHEMAS[unit.kind])
+        rows = len(unit.problems) * (1 if unit.kind == "arm" else unit.generations)
         if frame.height != rows:
             wrong = f"{self.shard(unit)} has {frame.height} rows, not {rows}"
             raise MullError(f"{wrong}; delete it and run the same command again")
@@ -103,9 +112,9 @@ def open_folder(path: Path) -> Recorded:
             f"{settings} is not what mull wrote (its [recorded] table is gone); choose another --out"
         )
     study, found, key = config.read(settings), problems(path), str(table["hash"])
-    names = {name: str(table[name]) if name in table else None for name in ("prm", "orm")}
+    names = {name: str(table[name]) for name in config.ROLES if name in table}
     units = plan(study, found, key)
-    return Recorded(path, study, key, str(table["engine"]), names["prm"], names["orm"], found, units)
+    return Recorded(path, study, key, str(table["engine"]), names, found, units)
 
 
 def problems(path: Path) -> tuple[Problem, ...]:

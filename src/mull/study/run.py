@@ -54,9 +54,9 @@ def record(study: Study, out: Path, *, workers: int | None = None, say: Say | No
 def _begin(out: Path, study: Study, problems: Any, key: str) -> Recorded:
     if (out / "study.toml").exists():
         return folder.begin(out, study, {}, problems, key)
-    from mull.study import units
+    from mull.study import models
 
-    return folder.begin(out, study, units.load(study).names, problems, key)
+    return folder.begin(out, study, models.load(study).names, problems, key)
 
 
 def _fill(recorded: Recorded, study: Study, workers: int, tell: Any) -> None:

@@ -69,6 +69,47 @@ _RUN: dict[str, Any] = {
     "events": pl.List(pl.String),
 }
 RUN = pl.Schema(_RUN)
+#: A row an attempt of a chain of revisions. ``flops`` is the attempt's own, after a context of
+#: ``context_tokens`` (the prompt and the attempts shown) that costs ``context_flops`` to read; likewise
+#: for the verifier of revisions, whose value is ``score``: ``score_blind`` is its value without
+#: the attempts shown, ``prm`` the PRM's last. A score is null if there is none.
+_CHAINS: dict[str, Any] = {
+    "problem": pl.String,
+    "chain": pl.Int32,
+    "position": pl.Int32,
+    "answer": pl.String,
+    "correct": pl.Boolean,
+    "finish": pl.String,
+    "tokens": pl.Int32,
+    "logprob": pl.Float32,
+    "text": pl.String,
+    "score": _SCORE,
+    "score_blind": _SCORE,
+    "prm": _SCORE,
+    "context_tokens": pl.Int32,
+    "flops": pl.Float64,
+    "context_flops": pl.Float64,
+    "verifier_flops": pl.Float64,
+    "verifier_context_flops": pl.Float64,
+    "error": pl.String,
+}
+CHAINS = pl.Schema(_CHAINS)
+#: A row a problem: what the larger model answered, decoded greedily; ``flops`` with the prompt's.
+LARGER = pl.Schema(
+    {
+        "problem": pl.String,
+        "answer": pl.String,
+        "correct": pl.Boolean,
+        "finish": pl.String,
+        "tokens": pl.Int32,
+        "text": pl.String,
+        "prompt_tokens": pl.Int32,
+        "flops": pl.Float64,
+        "error": pl.String,
+    }
+)
+#: What a shard holds, by its unit's kind.
+SCHEMAS = {"pool": POOL, "arm": RUN, "chains": CHAINS, "larger": LARGER}
 #: A row a problem: what was asked.
 PROBLEMS = pl.Schema({"problem": pl.String, "prompt": pl.String, "gold": pl.String, "meta": pl.String})
 

@@ -22,7 +22,7 @@ def choose(recorded: Recorded, count: int = COUNT) -> list[Task]:
     if not arms:
         return []
     arm = max((a for a in arms if a.strategy == arms[0].strategy), key=lambda a: a.budget)
-    pool = pl.concat([recorded.read(unit) for unit in recorded.units if unit.arm is None])
+    pool = pl.concat([recorded.read(unit) for unit in recorded.units if unit.kind == "pool"])
     rates = pool.group_by("problem").agg(pl.col("correct").mean())
     names = rates.sort("correct", "problem", descending=[True, False])["problem"].to_list()
     count = min(count, len(names))

@@ -1,4 +1,4 @@
-"""Computing one unit: the pool's samples with their scores, or an arm's run, as a frame.
+"""Computing one unit: the pool's samples with their scores, an arm's run, and so on, as a frame.
 
 A unit starts from empty prefix caches, so what it costs depends on the unit alone and
 not on what its worker did before. Sample i of a problem's pool is the same whatever the
@@ -9,23 +9,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from mull.answers import extract_answer, is_correct
-from mull.drive import Driver, Result, Task, answer_of, checked, flaw, mishap
+from mull.drive import Result, Task, answer_of, checked, flaw, mishap
 from mull.engines.base import Job
-from mull.engines.small import SmallEngine
 from mull.problems import Problem
 from mull.seeds import seed_for
 from mull.strategies.base import Arm
-from mull.study import store
-from mull.study.config import Study, checkpoints
+from mull.study import chains, store
+from mull.study.config import Study
+from mull.study.models import Models
 from mull.study.plan import Unit
-from mull.trace import Need, Trace
+from mull.trace import Trace
 from mull.tree import tree
 from mull.verifiers.base import Verdict
 from mull.verifiers.small import SmallVerifier
@@ -34,58 +34,14 @@ from mull.verifiers.small import SmallVerifier
 _ONE = Arm("single", 1)
 
 
-@dataclass(frozen=True)
-class Models:
-    """A study's models; ``prm`` and ``orm`` are None where the study has none."""
-
-    engine: SmallEngine
-    prm: SmallVerifier | None
-    orm: SmallVerifier | None
-
-    def fresh(self) -> Models:
-        """The same models, with empty caches."""
-        engine, prm, orm = self.engine, self.prm, self.orm
-        return Models(
-            SmallEngine(engine.model, engine.words, engine.name),
-            prm and SmallVerifier(prm.model, prm.words, prm.name),
-            orm and SmallVerifier(orm.model, orm.words, orm.name),
-        )
-
-    @property
-    def names(self) -> dict[str, str]:
-        """Each model's name, by role."""
-        roles = {"engine": self.engine, "prm": self.prm, "orm": self.orm}
-        return {role: model.name for role, model in roles.items() if model is not None}
-
-    def driver(self, study: Study, *, record: bool = False) -> Driver:
-        """A driver over these models; strategies are verified by the PRM, by the ORM failing that."""
-        found: dict[Need, SmallVerifier | None] = {"process": self.prm, "outcome": self.prm or self.orm}
-        return Driver(
-            self.engine,
-            {need: verifier for need, verifier in found.items() if verifier is not None},
-            seed=study.seed,
-            temperature=study.temperature,
-            max_tokens=study.max_tokens,
-            record=record,
-        )
-
-
-def load(study: Study) -> Models:
-    """Load the models that a study names."""
-    where = checkpoints(study)
-    return Models(
-        SmallEngine.load(where["proposer"]),
-        SmallVerifier.load(where["prm"]) if "prm" in where else None,
-        SmallVerifier.load(where["orm"]) if "orm" in where else None,
-    )
-
-
 def record(models: Models, study: Study, unit: Unit, place: Path) -> None:
     """Compute a unit and write its shard."""
     fresh = models.fresh()
-    frame = (
-        pool(fresh, study, unit.problems) if unit.arm is None else run(fresh, study, unit.arm, unit.problems)
-    )
+    if unit.arm is not None:
+        frame = run(fresh, study, unit.arm, unit.problems)
+    else:
+        compute = {"pool": pool, "chains": chains.attempts, "larger": larger}[unit.kind]
+        frame = compute(fresh, study, unit.problems)
     store.write(place / "shards" / unit.file, frame, unit.key)
 
 
@@ -132,6 +88,31 @@ def pool(models: Models, study: Study, problems: Sequence[Problem]) -> pl.DataFr
         row["error"] = "; ".join(filter(None, whys))
         rows.append(row)
     return pl.DataFrame(rows, schema=store.POOL)
+
+
+def larger(models: Models, study: Study, problems: Sequence[Problem]) -> pl.DataFrame:
+    """What the larger model answers to some problems, decoded greedily."""
+    engine = models.larger
+    assert engine is not None, "a unit of the larger model has one"
+    jobs = [Job(Trace(p), None, 0.0, 0, study.max_tokens) for p in problems]
+    rows = []
+    for job, made in zip(jobs, engine.sample_now(jobs), strict=True):
+        trace = checked(job, made.trace)
+        answer, prompt = answer_of(trace, extract_answer), len(engine.words.prompt(trace.problem.prompt))
+        rows.append(
+            {
+                "problem": trace.problem.id,
+                "answer": answer,
+                "correct": is_correct(answer, str(trace.problem.gold)),
+                "finish": trace.finish,
+                "tokens": len(trace.tokens),
+                "text": trace.text,
+                "prompt_tokens": prompt,
+                "flops": engine.size.flops(prompt - 1 + len(trace.tokens), 0),
+                "error": mishap(trace, study.max_tokens),
+            }
+        )
+    return pl.DataFrame(rows, schema=store.LARGER)
 
 
 def _verdicts(verifier: SmallVerifier | None, traces: Sequence[Trace]) -> list[Verdict | None]:

@@ -21,19 +21,19 @@ from mull.errors import MullError
 
 def serve(tasks: queue.SimpleQueue[str], answers: TextIO) -> None:
     """Compute units until the process is told to end; the first task says which study."""
-    from mull.study import folder, trees, units
+    from mull.study import folder, models, trees, units
 
     first = json.loads(tasks.get())
     place = Path(first["folder"])
     study, recorded = folder.parse(first["study"]), folder.open_folder(place)
     planned = {unit.file: unit for unit in recorded.units}
-    models = units.load(study)
+    loaded = models.load(study)
     while True:
         task = json.loads(tasks.get())
         if "unit" in task:
-            units.record(models, study, planned[task["unit"]], place)
+            units.record(loaded, study, planned[task["unit"]], place)
         else:
-            units.record_trees(models, study, trees.choose(recorded), place)
+            units.record_trees(loaded, study, trees.choose(recorded), place)
         print(json.dumps({"done": task}), file=answers, flush=True)
 
 

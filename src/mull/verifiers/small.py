@@ -83,6 +83,10 @@ class SmallVerifier:
             name += " without history"
         return cls(model, Words.load(folder, model.eos), name, cache_bytes, history)
 
+    def fresh(self) -> SmallVerifier:
+        """The same verifier with an empty cache and count."""
+        return SmallVerifier(self.model, self.words, self.name, self.prefixes.limit, self.history)
+
     @property
     def name(self) -> str:
         """Checkpoint and the start of its digest, such as ``tiny/prm@1f2e3d4c``."""

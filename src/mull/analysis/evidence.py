@@ -15,6 +15,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from mull.analysis.measure import Measure
+from mull.analysis.revisions import Revisions, revisions
 from mull.answers import is_correct
 from mull.errors import MullError
 from mull.strategies.base import Arm, find
@@ -26,22 +28,6 @@ from mull.study.plan import Kind, live
 Floats = NDArray[np.float64]
 #: Random orders of the pool that accuracies between 2 and S samples are averaged over.
 DRAWS = 1000
-
-
-@dataclass(frozen=True, eq=False)
-class Measure:
-    """An arm on every problem, arrays [P]: means where the pool was resampled, else the one run."""
-
-    accuracy: Floats
-    generations: Floats
-    completion_tokens: Floats
-    verifier_tokens: Floats
-    flops: Floats
-
-    @property
-    def tokens(self) -> Floats:
-        """The proposer's tokens and the verifier's."""
-        return self.completion_tokens + self.verifier_tokens
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +47,8 @@ class Evidence:
     names: tuple[tuple[str, ...], ...]
     samples: pl.DataFrame
     runs: Mapping[Arm, pl.DataFrame]
+    revisions: Revisions | None = None
+    larger: Measure | None = None
 
     @property
     def score(self) -> str | None:
@@ -71,7 +59,13 @@ class Evidence:
     def searches(self) -> tuple[Arm, ...]:
         """The searches that were run, at budgets up to the pool's size."""
         small = [arm for arm in self.runs if arm.budget <= self.pool.samples]
-        return tuple(arm for arm in small if find(arm.strategy).verifier == "process")
+        return tuple(arm for arm in small if find(arm.strategy).needs == ("process",))
+
+    @property
+    def mixed(self) -> tuple[Arm, ...]:
+        """The arms that were run with the reviser, at budgets up to the pool's size."""
+        small = [arm for arm in self.runs if arm.budget <= self.pool.samples]
+        return tuple(arm for arm in small if find(arm.strategy).reviser)
 
     @cached_property
     def sizes(self) -> tuple[int, ...]:
@@ -172,7 +166,25 @@ def gather(recorded: Recorded) -> Evidence:
                 f"the shards of {what} are not of this study's problems; delete them and run again"
             )
     pool, names = _pool(recorded, samples)
-    return Evidence(recorded, pool, names, samples, runs)
+    chains = None
+    if recorded.study.chains:
+        chains = revisions(pl.concat(frames["chains"]), ids, recorded.study.chains)
+    larger = _larger(pl.concat(frames["larger"]), ids) if recorded.study.larger is not None else None
+    return Evidence(recorded, pool, names, samples, runs, chains, larger)
+
+
+def _larger(frame: pl.DataFrame, ids: Sequence[str]) -> Measure:
+    """The larger model's one greedy answer a problem, as a measure."""
+    if frame["problem"].to_list() != ids:
+        raise MullError(
+            "the larger model's shards are not of this study's problems; delete them and run again"
+        )
+
+    def column(name: str) -> Floats:
+        return frame[name].cast(pl.Float64).to_numpy()
+
+    none = np.zeros(frame.height)
+    return Measure(column("correct"), none + 1, column("tokens"), none, column("flops"))
 
 
 def _pool(recorded: Recorded, samples: pl.DataFrame) -> tuple[Pool, tuple[tuple[str, ...], ...]]:
@@ -227,8 +239,3 @@ def pooled(evidence: Evidence, strategy: str, score: str | None) -> dict[int, Me
     table = evidence.accuracies[strategy if score is None else f"{strategy}:{score}"]
     verifier = None if score is None else score.partition("-")[0]
     return {n: evidence.sampled(table[:, i], n, verifier) for i, n in enumerate(evidence.sizes)}
-
-
-def stacked(measures: Sequence[Measure], name: str) -> Floats:
-    """One field of several measures, [arms, P]."""
-    return np.stack([np.asarray(getattr(m, name), np.float64) for m in measures])

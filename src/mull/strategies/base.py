@@ -34,7 +34,7 @@ class Strategy:
     ``plan(problem, budget=N, **params)`` checks its arguments at once (it raises
     :class:`BudgetError`) and returns the generator; ``selector`` names how its finals
     become one answer; ``verifier`` says what it needs first of all, and ``also`` what else;
-    ``params`` are its hyperparameters with their defaults.
+    ``params`` are its hyperparameters with their defaults; ``reviser`` tells whether it revises.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Strategy:
     verifier: Need | Literal["none"]
     params: Mapping[str, Value]
     also: tuple[Need, ...] = ()
+    reviser: bool = False
 
     @property
     def needs(self) -> tuple[Need, ...]:
@@ -73,7 +74,12 @@ _REGISTRY: dict[str, Strategy] = {}
 
 
 def strategy(
-    name: str, *, selector: str, verifier: Need | Literal["none"] = "none", also: tuple[Need, ...] = ()
+    name: str,
+    *,
+    selector: str,
+    verifier: Need | Literal["none"] = "none",
+    also: tuple[Need, ...] = (),
+    reviser: bool = False,
 ) -> Callable[[Callable[..., Plan]], Callable[..., Plan]]:
     """Register ``plan(problem, *, budget, ...)`` under ``name``; its other keywords are its parameters.
 
@@ -84,7 +90,7 @@ def strategy(
         keywords = list(inspect.signature(plan).parameters.values())[1:]
         params = {p.name: p.default for p in keywords if p.name != "budget"}
         summary = (inspect.getdoc(plan) or "").split("\n")[0]
-        _REGISTRY[name] = Strategy(name, summary, plan, selector, verifier, params, also)
+        _REGISTRY[name] = Strategy(name, summary, plan, selector, verifier, params, also, reviser)
         return plan
 
     return register

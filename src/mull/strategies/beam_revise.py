@@ -16,7 +16,7 @@ from mull.strategies.sampling import independent
 from mull.trace import Read, Score, Scores
 
 
-@strategy("beam_revise", selector="hierarchical", verifier="process", also=("revision",))
+@strategy("beam_revise", selector="hierarchical", verifier="process", also=("revision",), reviser=True)
 def beam_revise(
     problem: Problem, *, budget: int, width: int = 4, chains: int = 4, max_rounds: int = 40
 ) -> Plan:

@@ -12,7 +12,7 @@ from mull.strategies.budgets import check_count, require
 from mull.strategies.revisions import Chain, revised
 
 
-@strategy("revise", selector="hierarchical", verifier="revision")
+@strategy("revise", selector="hierarchical", verifier="revision", reviser=True)
 def revise(problem: Problem, *, budget: int, chains: int = 1, length: int = 0) -> Plan:
     """Chains of revisions; a verifier votes within each chain, then over the chains.
 
@@ -22,7 +22,7 @@ def revise(problem: Problem, *, budget: int, chains: int = 1, length: int = 0) -
     return _plan("revise", problem, budget, chains, length, scored=True)
 
 
-@strategy("revise_majority", selector="majority")
+@strategy("revise_majority", selector="majority", reviser=True)
 def revise_majority(problem: Problem, *, budget: int, chains: int = 1, length: int = 0) -> Plan:
     """Chains of revisions; all attempts of all chains vote alike.
 

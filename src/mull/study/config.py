@@ -116,7 +116,7 @@ class Study:
             raise MullError(f"{arm}: {arm.strategy} comes from the pool, at powers of two up to {self.pool}")
         if "process" in find(arm.strategy).needs and self.prm is None:
             raise MullError(f"{arm} needs a process verifier; set verifiers.prm")
-        if "revis" in arm.strategy and self.reviser is None:
+        if find(arm.strategy).reviser and self.reviser is None:
             raise MullError(f"{arm} needs a reviser; set reviser")
 
     @property

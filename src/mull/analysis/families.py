@@ -1,0 +1,108 @@
+"""Policies over families of arms: search, revisions, and both as arms of one policy.
+
+Each family is judged twice: with the same budget for every problem, as the paper does, and
+allocating, with the average budget fixed. Everything is cross-validated on the same splits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from mull import difficulty
+from mull.analysis.evidence import Evidence, pooled
+from mull.analysis.measure import Measure, stacked
+from mull.difficulty import Bins
+from mull.policy import ArmTable, Measured, cross_validate
+from mull.policy_allocate import cross_validate_allocating
+from mull.policy_ratio import Curve, Ratio, equal_accuracy_ratio
+from mull.strategies.base import Arm
+
+Family = Literal["search", "revisions", "revisions_majority", "joint"]
+FAMILIES: tuple[Family, ...] = ("search", "revisions", "revisions_majority", "joint")
+SPLITS = 20
+#: Bins of the allocating policy: finer than the paper's five, since it also moves compute between them.
+FINER = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Families:
+    """Cross-validated policies by (family, kind of difficulty, allocating).
+
+    ``arms`` are each family's candidates with their measures; ``bins`` the paper's five by kind.
+    """
+
+    budgets: tuple[int, ...]
+    bins: Mapping[str, Bins]
+    arms: Mapping[Family, Mapping[Arm, Measure]]
+    measured: Mapping[tuple[Family, str, bool], Measured]
+
+    def names(self, family: Family) -> tuple[str, ...]:
+        """The family's arms, in the order of ``Measured.chosen``."""
+        return tuple(map(str, self.arms[family]))
+
+
+def candidates(evidence: Evidence) -> dict[Family, dict[Arm, Measure]]:
+    """The arms of each family; the families that the study has no arms for are absent."""
+    search = {Arm("majority", n): m for n, m in pooled(evidence, "majority", None).items()}
+    if evidence.score is not None:
+        weighted = pooled(evidence, "best_of_n_weighted", evidence.score)
+        search |= {Arm("best_of_n_weighted", n): m for n, m in weighted.items()}
+    search |= {arm: evidence.ran(arm) for arm in evidence.searches}
+    found: dict[Family, dict[Arm, Measure]] = {"search": search}
+    chains = evidence.revisions
+    if chains is None:
+        return found
+    if evidence.recorded.study.revision is not None:
+        found["revisions"] = chains.arms("hierarchical")
+    found["revisions_majority"] = chains.arms("majority")
+    joint = dict(search)
+    for family in ("revisions", "revisions_majority"):
+        joint |= found.get(family, {})  # type: ignore[call-overload]
+    joint |= {arm: evidence.ran(arm) for arm in evidence.mixed}
+    return found | {"joint": joint}
+
+
+def judge(evidence: Evidence) -> Families:
+    """Cross-validate every family's policies for oracle and predicted difficulty."""
+    seed = evidence.recorded.study.seed
+    ids = [problem.id for problem in evidence.recorded.problems]
+    values = {"oracle": difficulty.oracle(evidence.pool)}
+    if evidence.score is not None:
+        values["predicted"] = difficulty.predicted(evidence.pool, evidence.score)
+    bins = {kind: difficulty.quantile_bins(value, ids=ids) for kind, value in values.items()}
+    finer = {
+        kind: difficulty.quantile_bins(value, ids=ids, count=min(FINER, len(ids) // 5))
+        for kind, value in values.items()
+    }
+    arms = candidates(evidence)
+    measured: dict[tuple[Family, str, bool], Measured] = {}
+    for family, found in arms.items():
+        table = table_of(found)
+        for kind in values:
+            measured[family, kind, False] = cross_validate(
+                table, bins[kind], evidence.sizes, splits=SPLITS, seed=seed, allow_cheaper=True
+            )
+            measured[family, kind, True] = cross_validate_allocating(
+                table, finer[kind], evidence.sizes, splits=SPLITS, seed=seed
+            )
+    return Families(evidence.sizes, bins, arms, measured)
+
+
+def table_of(found: Mapping[Arm, Measure]) -> ArmTable:
+    """Arms with their measures as a policy's table."""
+    measures = list(found.values())
+    return ArmTable(
+        tuple(found),
+        *(stacked(measures, name) for name in ("accuracy", "generations", "tokens", "flops")),
+    )
+
+
+def ratio(evidence: Evidence, measured: Measured, budget: int, unit: str = "generations") -> Ratio:
+    """Best-of-N weighted's compute over a policy's, at best-of-N's accuracy at ``budget``."""
+    fixed = pooled(evidence, "best_of_n_weighted", evidence.score)
+    sizes = list(fixed)
+    theirs = Curve(stacked(list(fixed.values()), unit).T, stacked(list(fixed.values()), "accuracy").T)
+    ours = Curve(measured.per_problem_cost[unit], measured.per_problem)
+    return equal_accuracy_ratio(theirs, ours, at=sizes.index(budget), seed=evidence.recorded.study.seed)

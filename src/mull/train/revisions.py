@@ -130,9 +130,8 @@ def make_revisions(
         rows, spent = revise_chunk(engine, plan, index)
         write_revisions(path, rows)
         if index // parts % 8 == 0:
-            say(
-                f"revisions: chunk {index + 1} of {plan.chunks}, {len(rows)} examples, {spent / 1e3:.0f}k tokens"
-            )
+            done = f"revisions: chunk {index + 1} of {plan.chunks}"
+            say(f"{done}, {len(rows)} examples, {spent / 1e3:.0f}k tokens")
 
 
 def write_revisions(path: Path, rows: Sequence[Revision]) -> None:

@@ -1,7 +1,8 @@
-"""Training of the small world's verifiers: a PRM and an ORM, from the proposer's weights.
+"""Training of the small world's verifiers: a PRM, an ORM, and the verifier of revisions.
 
-The PRM learns the Monte-Carlo value of every step end, the ORM the outcome at the
-last token; both by binary cross-entropy with soft labels (Snell et al. 2024, appendix
+The PRM learns the Monte-Carlo value of every step end, the ORM the outcome at the last
+token, the verifier of revisions the outcome of every attempt of a chain, with the attempts
+before it in context; all by binary cross-entropy with soft labels (Snell et al. 2024, appendix
 D), with the proposer's language-model loss kept beside it, which keeps its knowledge
 of what a solution looks like. A tenth of the problems is held out; the
 checkpoint with the lowest held-out loss is the one that counts (early stopping).
@@ -24,9 +25,10 @@ from transformers import LlamaConfig, LlamaForSequenceClassification, LlamaForTo
 
 from mull.train.labels import Labelled, read_labels
 from mull.train.loop import Example, Recipe, fit, rows
+from mull.train.revisions import CONTEXT
 from mull.train.tokenizer import build, piece_id
 
-Kind = Literal["prm", "orm"]
+Kind = Literal["prm", "orm", "revision"]
 CHUNK = 4096
 #: Weight of the language-model loss beside the verifier's own.
 LANGUAGE = 0.1
@@ -43,7 +45,7 @@ class Held:
 
 
 def example(row: Labelled, kind: Kind) -> Example:
-    """A labelled sample as a training sequence: targets at step ends, or at the end alone."""
+    """A labelled sample as a training sequence: targets at all ends, or for an ORM at the last alone."""
     targets = [float("nan")] * len(row.tokens)
     for end, value in zip(row.ends, row.values, strict=True):
         targets[end] = value
@@ -85,7 +87,7 @@ def measure(model: nn.Module, kind: Kind, labelled: list[Labelled]) -> Held:
     """Held-out metrics.
 
     ``bce``: loss against the labels; ``auroc``: of the value against whether the prefix
-    is free of errors (PRM: every step; ORM: the end); ``calibration``: expected
+    is free of errors (PRM: every step; ORM: the end; revisions: every attempt's answer); ``calibration``: expected
     calibration error over ten bins against the labels; ``first_error``: how often the
     step with the largest relative fall in value is the first wrong one, on solutions
     with an error (PRM only, else NaN).
@@ -96,7 +98,7 @@ def measure(model: nn.Module, kind: Kind, labelled: list[Labelled]) -> Held:
         values = torch.sigmoid(value_logits(model, ids)[0]).numpy()
         for member, line in zip(members, values, strict=True):
             found[member] = line
-    ends = [row.ends if kind == "prm" else row.ends[-1:] for row in labelled]
+    ends = [row.ends[-1:] if kind == "orm" else row.ends for row in labelled]
     found_at = [found[i][list(e)] for i, e in enumerate(ends)]
     predicted = np.concatenate(found_at)
     wanted = np.concatenate([row.values[-len(e) :] for row, e in zip(labelled, ends, strict=True)])
@@ -127,6 +129,8 @@ def new_verifier(kind: Kind, start: Path) -> nn.Module:
     """A verifier with the weights of ``start``: a proposer (the scalar head is then fresh) or a verifier."""
     base = LlamaConfig.from_pretrained(start)
     base.num_labels = 1
+    if kind == "revision":
+        base.mull_history = CONTEXT
     cls = LlamaForTokenClassification if kind == "prm" else LlamaForSequenceClassification
     return cls.from_pretrained(start, config=base)
 

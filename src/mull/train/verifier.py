@@ -87,7 +87,7 @@ def measure(model: nn.Module, kind: Kind, labelled: list[Labelled]) -> Held:
     """Held-out metrics.
 
     ``bce``: loss against the labels; ``auroc``: of the value against whether the prefix
-    is free of errors (PRM: every step; ORM: the end; revisions: every attempt's answer); ``calibration``: expected
+    is free of errors (PRM: every step; ORM: the end; revisions: every attempt); ``calibration``: expected
     calibration error over ten bins against the labels; ``first_error``: how often the
     step with the largest relative fall in value is the first wrong one, on solutions
     with an error (PRM only, else NaN).

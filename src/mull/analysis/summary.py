@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mull import __version__, policy_file
-from mull.analysis.evidence import Evidence, Measure, gather, pooled
-from mull.analysis.policies import Policies, fit_all
+from mull.analysis import beyond
+from mull.analysis.evidence import Evidence, gather, pooled
+from mull.analysis.measure import Measure
+from mull.analysis.policies import UNITS, Policies, fit_all
 from mull.policy_file import Policy
 from mull.strategies.base import Arm
 from mull.study import bootstrap, estimators, store
@@ -69,6 +71,7 @@ def summarise(evidence: Evidence, policies: Policies) -> dict[str, Any]:
         "compute_optimal": compute_optimal(evidence, policies, shares),
         "headline": {"equal_accuracy_ratio": policies.ratios},
         "warnings": warnings(evidence, policies),
+        **beyond.sections(evidence, shares),
     }
     clean: dict[str, Any] = _clean(found)
     return clean
@@ -120,21 +123,20 @@ def compute_optimal(evidence: Evidence, policies: Policies, shares: Floats) -> l
         for name in ("oracle", "predicted", "charged"):
             measured = policies.measured.get(name)
             if measured is None:
-                row |= {name: None, f"{name}_ci95": None, f"{name}_generations": None, f"{name}_flops": None}
-                row |= {f"{name}_sd": None, f"{name}_arms": None}
+                row |= {name: None, **{f"{name}_{field}": None for field in ("ci95", *UNITS, "sd", "arms")}}
                 continue
             row[name] = measured.accuracy[n]
             row[f"{name}_ci95"] = _ends(measured.per_problem[:, n], shares)
-            row[f"{name}_generations"] = measured.generations[n]
-            row[f"{name}_flops"] = measured.flops[n]
+            for unit in UNITS:
+                row[f"{name}_{unit}"] = measured.per_problem_cost[unit].mean(axis=0)[n]
             row[f"{name}_sd"] = measured.sd[n]
             row[f"{name}_arms"] = policies.favourites(name, n)
         for name in ("best_of_n", "majority"):
             measure = fixed[name][budget] if name in fixed else None
             row[name] = None if measure is None else measure.accuracy.mean()
             row[f"{name}_ci95"] = None if measure is None else _ends(measure.accuracy, shares)
-            row[f"{name}_generations"] = None if measure is None else float(budget)
-            row[f"{name}_flops"] = None if measure is None else measure.flops.mean()
+            for unit in UNITS:
+                row[f"{name}_{unit}"] = None if measure is None else getattr(measure, unit).mean()
         rows.append(row)
     return rows
 

@@ -11,6 +11,7 @@ is the sampled tokens plus, once a prompt, its tokens but the last.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -32,15 +33,24 @@ CACHE_BYTES = 1 << 28
 class SmallEngine:
     """Implements :class:`mull.engines.base.Engine`.
 
-    ``computed_tokens`` counts the tokens that went through the model since the engine was made.
+    ``computed_tokens`` counts the tokens that went through the model since the engine was made;
+    ``pretraining_tokens`` are those it was trained on (``mull_pretraining_tokens`` in its
+    ``config.json``), None if unknown.
     """
 
     batching: Literal["together", "apart"] = "together"
 
     def __init__(
-        self, model: Llama, words: Words, name: str, lanes: int = LANES, cache_bytes: int = CACHE_BYTES
+        self,
+        model: Llama,
+        words: Words,
+        name: str,
+        lanes: int = LANES,
+        cache_bytes: int = CACHE_BYTES,
+        pretraining_tokens: int | None = None,
     ):
         self.model, self.words, self._name = model, words, name
+        self.pretraining_tokens = pretraining_tokens
         self.prefixes = Prefixes(cache_bytes)
         self.computed_tokens = 0
         self._lanes = lanes
@@ -55,11 +65,15 @@ class SmallEngine:
                 f"{folder} cannot sample: it holds a {model.architecture}, not a LlamaForCausalLM"
             )
         name = f"tiny/{folder.resolve().name}@{model.digest[:8]}"
-        return cls(model, Words.load(folder, model.eos), name, lanes, cache_bytes)
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        trained = settings.get("mull_pretraining_tokens")
+        return cls(model, Words.load(folder, model.eos), name, lanes, cache_bytes, trained)
 
     def fresh(self) -> SmallEngine:
         """The same engine with an empty cache and count."""
-        return SmallEngine(self.model, self.words, self.name, self._lanes, self.prefixes.limit)
+        return SmallEngine(
+            self.model, self.words, self.name, self._lanes, self.prefixes.limit, self.pretraining_tokens
+        )
 
     @property
     def name(self) -> str:

@@ -1,23 +1,26 @@
 """Estimators: what every selector would score at every n, from one pool of recorded samples.
 
 A :class:`Pool` holds S samples of each of P problems; the functions here turn it into
-expected accuracies of n-sample runs, exactly where a formula is fast and by drawing
-subsets without replacement where not. They never generate, never read a file, and never
-take a missing score for a number.
+expected accuracies of n-sample runs, exactly where a formula is fast (all but the weighted
+vote) and by drawing subsets without replacement where not. They never generate, never read
+a file, and never take a missing score for a number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mull.errors import MullError
+from mull.study import plurality
 from mull.study.pools import Bools, Floats, Ints, Pool, Singles
+from mull.study.tally import TIE, shares
 
 __all__ = [
+    "TIE",
     "Draws",
     "Pool",
     "accuracies",
@@ -30,12 +33,8 @@ __all__ = [
     "probe",
 ]
 
-#: Votes closer than this, relative to the winner's, are a tie: float32 sums are no finer.
-TIE = 4e-6
 #: What a score of 0 weighs: nothing beside a positive score, but it is in the running.
 _ZERO = 1e-24
-#: Cells of votes ([classes, draws], float32) held at a time: 16 MB.
-_BLOCK = 4_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,12 +79,9 @@ def best_of_n(pool: Pool, score: str, ns: Sequence[int]) -> Floats:
     return _best(_order(pool, pool.score(score)), pool.correct, ns)
 
 
-def majority(pool: Pool, ns: Sequence[int], draws: Draws | None = None) -> Floats:
-    """Accuracy of the most frequent answer of n, [P, len(ns)], ties split evenly.
-
-    Exact at n = 1, 2 and S; over ``draws`` (1,000 seeded ones if None) between.
-    """
-    return _voted(pool, (pool.answers >= 0).astype(np.float32), ns, draws)
+def majority(pool: Pool, ns: Sequence[int]) -> Floats:
+    """Accuracy of the most frequent answer of n, [P, len(ns)]; exact, ties split evenly."""
+    return _voted(pool, (pool.answers >= 0).astype(np.float32), ns, None)
 
 
 def best_of_n_weighted(pool: Pool, score: str, ns: Sequence[int], draws: Draws | None = None) -> Floats:
@@ -93,7 +89,8 @@ def best_of_n_weighted(pool: Pool, score: str, ns: Sequence[int], draws: Draws |
 
     Ties (to ``TIE``) go to the answer with more votes, then are split evenly, as
     :mod:`mull.select` has it. Samples without an answer or a score drop out. Exact at n = 1,
-    2 and S; over ``draws`` between.
+    2 and S, and on a problem whose scores are all the same, where it is a majority vote;
+    else over ``draws`` (1,000 seeded ones if None).
     """
     return _voted(pool, _weights(pool, score), ns, draws)
 
@@ -104,7 +101,7 @@ def accuracies(pool: Pool, ns: Sequence[int], draws: Draws | None = None) -> dic
     Keys: ``pass``, ``majority``, and by verifier ``best_of_n:NAME``, ``best_of_n_weighted:NAME``.
     """
     draws = draws or draw(pool.samples)
-    found = {"pass": pass_at_k(pool, ns), "majority": majority(pool, ns, draws)}
+    found = {"pass": pass_at_k(pool, ns), "majority": majority(pool, ns)}
     for name in pool.scores:
         found[f"best_of_n:{name}"] = best_of_n(pool, name, ns)
         found[f"best_of_n_weighted:{name}"] = best_of_n_weighted(pool, name, ns, draws)
@@ -129,8 +126,8 @@ def outcomes(pool: Pool, selector: str, ns: Sequence[int], draws: Draws) -> NDAr
     _check(pool.samples, ns)
     members = np.concatenate([draws.members(n) for n in ns], axis=1)
     found = np.empty((len(ns), draws.size, pool.problems), np.float32)
-    for row, shares in _shares(pool, weights, members, single=kind == "best_of_n"):
-        found[:, :, row] = shares.reshape(len(ns), draws.size)
+    for row, share in shares(pool, weights, members, single=kind == "best_of_n"):
+        found[:, :, row] = share.reshape(len(ns), draws.size)
     return found
 
 
@@ -214,85 +211,18 @@ def _voted(pool: Pool, weights: Singles, ns: Sequence[int], draws: Draws | None)
     found[:, small] = _best(keys, pool.correct, [ns[i] for i in small])
     between = [i for i, n in enumerate(ns) if 2 < n < pool.samples]
     whole = [i for i, n in enumerate(ns) if n == pool.samples > 2]
+    even = np.where(weights > 0, weights, np.inf).min(axis=1) >= weights.max(axis=1)
+    drawn = between if not even.all() else []
     members = [np.ones((pool.samples, 1), np.float32)]
-    if between:
+    if drawn:
         draws = draws or draw(pool.samples)
         if draws.ranks.shape[0] != pool.samples:
             raise MullError(f"the draws order {draws.ranks.shape[0]} samples, the pool has {pool.samples}")
-        members += [draws.members(ns[i]) for i in between]
-    for row, shares in _shares(pool, weights, np.concatenate(members, axis=1)):
-        found[row, whole] = shares[0]
-        if between:
-            found[row, between] = shares[1:].reshape(len(between), -1).mean(axis=1)
+        members += [draws.members(ns[i]) for i in drawn]
+    for row, share in shares(pool, weights, np.concatenate(members, axis=1)):
+        found[row, whole] = share[0]
+        if drawn:
+            found[row, drawn] = share[1:].reshape(len(drawn), -1).mean(axis=1)
+    counted = plurality.chances(pool, (weights > 0) & even[:, None], [ns[i] for i in between])
+    found[np.ix_(even, between)] = counted[even]
     return found
-
-
-def _shares(
-    pool: Pool, weights: Singles, members: Singles, *, single: bool = False
-) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """For each problem, the right answers' share of the winning answers in every subset.
-
-    ``members`` 0/1 [S, C], a column a subset; yields (problem, [C]). Votes are ``one-hot
-    weights [classes, S] @ members``, one matrix product for a block of problems; classes
-    of one sample (with ``single`` every sample is its own) need none.
-    """
-    own = np.arange(weights.size).reshape(weights.shape)
-    classes = np.where(weights > 0, own, -1) if single else pool.classes
-    sizes = np.bincount(classes[classes >= 0], minlength=1)
-    hopeful = pool.correct.max(axis=1, keepdims=True)  # the others are never right: no votes needed
-    shared = hopeful & (classes >= 0) & (sizes[classes] > 1)
-    columns = members.shape[1]
-    room = max(1, _BLOCK // columns)
-    rows_of = [np.unique(row[held]) for row, held in zip(classes, shared, strict=True)]
-    start = 0
-    while start < pool.problems:
-        stop, height = start, 0
-        while stop < pool.problems and (stop == start or height + len(rows_of[stop]) <= room):
-            height += len(rows_of[stop])
-            stop += 1
-        ids = np.concatenate(rows_of[start:stop])
-        onehot = np.zeros((height, pool.samples), np.float32)
-        block, sample = np.nonzero(shared[start:stop])
-        block += start
-        onehot[np.searchsorted(ids, classes[block, sample]), sample] = weights[block, sample]
-        votes = onehot @ members
-        low = 0
-        for row in range(start, stop):
-            high = low + len(rows_of[row])
-            alone = np.nonzero((classes[row] >= 0) & ~shared[row] & hopeful[row])[0]
-            lone = np.zeros((len(alone), pool.samples), np.float32)
-            lone[np.arange(len(alone)), alone] = weights[row, alone]
-            right = np.isin(rows_of[row], classes[row][pool.correct[row]])
-            flags = np.concatenate([right, pool.correct[row][alone]])
-            seats = np.concatenate([onehot[low:high], lone])
-            yield row, _settle(votes[low:high], members, seats, flags)
-            low = high
-        start = stop
-
-
-def _settle(votes: Singles, members: Singles, seats: Singles, right: Bools) -> Singles:
-    """The share of right classes among each subset's winners, [C].
-
-    ``seats`` [K, S]: each class's weights; ``votes`` [K1, C]: those of the first K1 classes, the
-    rest are classes of one sample; ``right`` [K].
-    """
-    if not right.any():
-        return np.zeros(members.shape[1], np.float32)
-    lone = seats[len(votes) :]
-    if len(lone):
-        votes = np.concatenate([votes, members[lone.argmax(axis=1)] * lone.max(axis=1)[:, None]])
-    top = votes.max(axis=0)
-    wins = votes >= np.maximum(top * np.float32(1 - TIE), np.float32(1e-37))
-    winners = _count(wins)
-    tied = np.nonzero(winners > 1)[0]
-    positive = seats[seats > 0]
-    if tied.size and positive.min() < positive.max():
-        counts = np.where(wins[:, tied], (seats > 0).astype(np.float32) @ members[:, tied], -1.0)
-        wins[:, tied] = counts == counts.max(axis=0)
-        winners = _count(wins)
-    return (_count(wins[right]) / np.maximum(winners, 1)).astype(np.float32)
-
-
-def _count(flags: Bools) -> Ints:
-    """True cells of each column; in bytes where these hold it, which is several times faster."""
-    return np.asarray(flags.view(np.uint8).sum(axis=0, dtype=np.uint8 if len(flags) < 256 else np.uint32))

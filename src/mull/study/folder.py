@@ -15,6 +15,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -27,13 +28,18 @@ from mull.study.plan import Unit, plan
 
 @dataclass(frozen=True)
 class Recorded:
-    """A study that has a folder: what was asked, by which models (their names by role), and its units."""
+    """A study that has a folder: what was asked, by which models, and its units.
+
+    ``models`` are the models' names by role, but for the engine's; ``facts`` the ``parameters`` of
+    the engine and of the larger model, and their ``pretraining_tokens`` where they are known.
+    """
 
     path: Path
     study: Study
     hash: str
     engine: str
     models: Mapping[str, str]
+    facts: Mapping[str, Mapping[str, int]]
     problems: tuple[Problem, ...]
     units: tuple[Unit, ...]
 
@@ -65,7 +71,9 @@ class Recorded:
         return frame
 
 
-def begin(path: Path, study: Study, names: dict[str, str], problems: Sequence[Problem], key: str) -> Recorded:
+def begin(
+    path: Path, study: Study, names: Mapping[str, str | int], problems: Sequence[Problem], key: str
+) -> Recorded:
     """Make the folder, or recognise it as this very study's; anything else is refused."""
     settings = path / "study.toml"
     if settings.exists():
@@ -114,7 +122,15 @@ def open_folder(path: Path) -> Recorded:
     study, found, key = config.read(settings), problems(path), str(table["hash"])
     names = {name: str(table[name]) for name in config.ROLES if name in table}
     units = plan(study, found, key)
-    return Recorded(path, study, key, str(table["engine"]), names, found, units)
+    facts = {
+        role: {
+            f: int(table[f"{role}_{f}"])
+            for f in ("parameters", "pretraining_tokens")
+            if f"{role}_{f}" in table
+        }
+        for role in ("engine", "larger")
+    }
+    return Recorded(path, study, key, str(table["engine"]), names, facts, found, units)
 
 
 def problems(path: Path) -> tuple[Problem, ...]:
@@ -123,6 +139,11 @@ def problems(path: Path) -> tuple[Problem, ...]:
     return tuple(
         Problem(r["problem"], r["prompt"], r["gold"], json.loads(r["meta"])) for r in frame.to_dicts()
     )
+
+
+def _facts(table: Mapping[str, Any], role: str) -> dict[str, int]:
+    known = ("parameters", "pretraining_tokens")
+    return {fact: int(table[f"{role}_{fact}"]) for fact in known if f"{role}_{fact}" in table}
 
 
 def parse(text: str) -> Study:

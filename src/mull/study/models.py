@@ -34,9 +34,15 @@ class Models:
         return Models(**found)
 
     @property
-    def names(self) -> dict[str, str]:
-        """Each model's name, by role."""
-        return {role: model.name for role, model in vars(self).items() if model is not None}
+    def names(self) -> dict[str, str | int]:
+        """Each model's name, by role, and what is known of the engine's and the larger model's making."""
+        found: dict[str, str | int] = {r: m.name for r, m in vars(self).items() if m is not None}
+        for role, model in (("engine", self.engine), ("larger", self.larger)):
+            if model is not None:
+                found[f"{role}_parameters"] = model.size.parameters
+                if model.pretraining_tokens is not None:
+                    found[f"{role}_pretraining_tokens"] = model.pretraining_tokens
+        return found
 
     def driver(self, study: Study, *, record: bool = False) -> Driver:
         """A driver over these models; strategies are verified by the PRM, by the ORM failing that."""

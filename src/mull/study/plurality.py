@@ -17,10 +17,12 @@ is the probability of a sum of independent numbers, a product of characteristic 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from mull.study.pools import Bools, Floats, Ints
+from mull.study.pools import Bools, Floats, Ints, Pool
 
 #: Probabilities below this are left out; results are exact to about 1e-10.
 _NEGLIGIBLE = 1e-17
@@ -29,23 +31,27 @@ _NOTHING = -700.0
 _Complex = NDArray[np.complex128]
 
 
-def chance_right(sizes: Ints, owner: Ints, right: Bools, problems: int, samples: int, n: int) -> Floats:
-    """The chance that a right class wins the vote of ``n`` of ``samples``, for each problem: [problems].
+def chances(pool: Pool, voting: Bools, ns: Sequence[int]) -> Floats:
+    """The chance that a right answer has the most votes of n samples, [P, len(ns)].
 
-    A class each: ``sizes`` [C] (its samples, at least one), ``owner`` [C] (its problem) and
-    ``right`` [C]; samples in no class do not vote. 0 < n < samples.
+    ``voting`` [P, S]: the samples whose vote counts; they must have answers. 0 < n < S.
     """
-    values, place = np.unique(sizes, return_inverse=True)
-    held = np.zeros((problems, len(values)))
-    np.add.at(held, (owner, place), 1)
-    mine = np.nonzero(right)[0]
-    found = np.zeros(problems)
-    if not len(mine):
-        return found
-    others = held[owner[mine]]
-    others[np.arange(len(mine)), place[mine]] -= 1
-    shares = _won(values, others, place[mine], samples, n)
-    np.add.at(found, owner[mine], shares)
+    classes = pool.classes[voting]
+    sizes = np.bincount(classes)
+    ids = np.nonzero(sizes)[0]
+    owner, right = np.zeros(len(sizes), np.int64), np.zeros(len(sizes), bool)
+    owner[classes], right[classes] = np.nonzero(voting)[0], pool.correct[voting]
+    values, place = np.unique(sizes[ids], return_inverse=True)
+    table = np.zeros((pool.problems, len(values)))
+    np.add.at(table, (owner[ids], place), 1)
+    mine = np.nonzero(right[ids])[0]
+    found = np.zeros((pool.problems, len(ns)))
+    if len(mine):
+        others = table[owner[ids][mine]]
+        others[np.arange(len(mine)), place[mine]] -= 1
+        for column, n in enumerate(ns):
+            share = _won(values, others, place[mine], pool.samples, n)
+            found[:, column] = np.bincount(owner[ids][mine], share, pool.problems)
     return np.clip(found, 0.0, 1.0)
 
 
@@ -84,7 +90,7 @@ def _won(values: Ints, others: Floats, place: Ints, samples: int, n: int) -> Flo
             share[rows] += votes[place[rows], m] * chance
         rising = int(np.searchsorted(values, m))  # the smaller ones have all their votes already
         below[rising:] += votes[rising:, m, None] * turn
-    return share / drawn[n]
+    return np.asarray(share / drawn[n])
 
 
 def _binomial(sizes: Ints, p: float, most: int) -> Floats:

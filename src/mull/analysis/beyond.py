@@ -76,9 +76,7 @@ def of_revisions(
                         "completion_tokens": measure.completion_tokens.mean(),
                         "verifier_tokens": measure.verifier_tokens.mean(),
                         "flops": measure.flops.mean(),
-                        "by_bin": {
-                            kind: by_bin(bins, measure.accuracy) for kind, bins in judged.bins.items()
-                        },
+                        "by_bin": by_bins(judged, measure.accuracy),
                     }
                 )
     return {

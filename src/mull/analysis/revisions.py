@@ -86,7 +86,7 @@ class Revisions:
     def accuracy(
         self, chains: int, length: int, selector: Selector = "hierarchical", by: str = "score"
     ) -> Floats:
-        """Accuracy [P] of ``chains`` chains of ``length`` attempts; the hierarchical vote goes ``by`` a score."""
+        """Accuracy [P] of ``chains`` chains of ``length`` attempts, voting ``by`` a score."""
         groups = self.groups(chains, length)
         if selector == "hierarchical":
             votes = self._standing(length, by)

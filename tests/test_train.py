@@ -30,7 +30,7 @@ def test_tokenizer_round_trips_and_keeps_digits_apart() -> None:
 def train(folder: Path, stop_after: int | None = None) -> None:
     built = tokenizer.build()
     torch.manual_seed(1)
-    model = proposer.LlamaForCausalLM(proposer.config(32, 1, 1, 32))
+    model = proposer.LlamaForCausalLM(proposer.config(proposer.Shape(32, 1, 1, 32, 4e-3)))
 
     def chunk(index: int) -> list[loop.Example]:
         if stop_after is not None and index >= stop_after:

@@ -21,14 +21,16 @@ def add(commands: Any) -> None:
     kinds = own.add_subparsers(dest="kind", required=True, metavar="WHAT", title="what to train")
     tiny = kinds.add_parser(
         "tiny",
-        help="the small world's proposer and verifiers",
-        description="Train the small world's proposer, PRM and ORM; goes on where it was cut off.",
-        epilog="example:\n  mull train tiny --out my-tiny",
+        help="the small world's models",
+        description="Train the small world's models; goes on where it was cut off.",
+        epilog="examples:\n  mull train tiny --out my-tiny\n"
+        "  mull train tiny --out my-tiny --stages proposer,labels,prm",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     tiny.add_argument(
         "--out", type=Path, default=Path("mull-tiny"), metavar="DIR", help="default: %(default)s"
     )
+    tiny.add_argument("--stages", default="", metavar="A,B,...", help="only these stages (default: all)")
     tiny.set_defaults(run=run)
 
 
@@ -41,5 +43,6 @@ def run(args: argparse.Namespace) -> int:
         raise MullError("training needs the extra: pip install 'mull[train]'") from None
     from mull.train.tiny import train_tiny
 
-    train_tiny(args.out, lambda line: print(line, flush=True))
+    stages = [stage.strip() for stage in args.stages.split(",") if stage.strip()]
+    train_tiny(args.out, lambda line: print(line, flush=True), stages)
     return 0

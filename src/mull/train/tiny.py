@@ -1,8 +1,8 @@
-"""The whole small world from nothing: proposer, labels, PRM, ORM, on a CPU.
+"""The whole small world from nothing, on a CPU: every stage of :mod:`mull.train.recipes`.
 
-Every stage resumes where it stopped, so the same command goes on after an
-interruption. Labelling and the two verifiers run as two single-threaded processes.
-The shipped checkpoints are this module's output.
+Two single-threaded processes: the larger model in one, everything else in the other. Every
+stage resumes where it stopped, so the same command goes on after an interruption. The
+shipped checkpoints are this module's output.
 """
 
 from __future__ import annotations
@@ -13,22 +13,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mull.errors import MullError
-from mull.train.labels import LabelPlan, make_labels
-from mull.train.loop import Recipe
-from mull.train.proposer import train_proposer
-from mull.train.verifier import Kind, best, train_verifier
 
-LABELS = LabelPlan(problems=80_000, samples=1, rollouts=2)
-#: Each verifier's phases; a later one starts from the best checkpoint of the one before.
-RECIPES: dict[Kind, tuple[Recipe, ...]] = {
-    "prm": (Recipe(tokens=20_000_000, lr=2e-3, seed=3), Recipe(tokens=15_000_000, lr=2e-3, seed=5)),
-    "orm": (Recipe(tokens=14_000_000, lr=2e-3, seed=4),),
-}
-PROCESSES = 2
+MODELS = ("proposer", "prm", "orm", "reviser", "revision", "rest_em", "larger")
+#: Stored with half the bits; the others are small enough as they are.
+HALF = ("larger",)
 #: One thread a process, and glibc told to keep its memory (32 MiB is the largest threshold it takes).
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -40,80 +32,93 @@ _ENVIRONMENT = {
 }
 
 
-def train_tiny(out: Path, say: Callable[[str], None] = print) -> None:
-    """Train everything under ``out``; ends with ``out/checkpoints`` and ``out/training.json``.
+def train_tiny(out: Path, say: Callable[[str], None] = print, stages: Sequence[str] = ()) -> None:
+    """Train everything under ``out``, or only ``stages`` (in their order); ends with ``out/checkpoints``.
 
-    Raises :class:`MullError` if a stage fails; what it had finished is kept.
+    Checkpoints of what is finished are collected at the end, with their hashes and logs. Raises
+    :class:`MullError` for an unknown stage, or if one fails; what it had finished is kept.
     """
+    from mull.train.recipes import STAGES
+
+    if unknown := [stage for stage in stages if stage not in STAGES]:
+        raise MullError(f"there is no training stage {unknown[0]!r}; known: {', '.join(STAGES)}")
     out.mkdir(parents=True, exist_ok=True)
-    say("1 of 3: the proposer (two phases of pre-training)")
-    _run([["proposer"]], out)
-    say("2 of 3: Monte-Carlo step labels")
-    _run([["labels", str(part)] for part in range(PROCESSES)], out)
-    say("3 of 3: the PRM and the ORM")
-    _run([["verifier", kind] for kind in RECIPES], out)
-    collect(out)
-    say(f"done: checkpoints and their hashes are in {out / 'checkpoints'}")
+    wanted = [stage for stage in STAGES if not stages or stage in stages]
+    lanes = [[s for s in wanted if s != "larger"], [s for s in wanted if s == "larger"]]
+    say(f"stages: {', '.join(wanted)}")
+    _run([lane for lane in lanes if lane], out)
+    done = collect(out)
+    say(f"done: checkpoints of {', '.join(done)} and their hashes are in {out / 'checkpoints'}")
 
 
-def _run(stages: list[list[str]], out: Path) -> None:
+def _run(lanes: list[list[str]], out: Path) -> None:
     command = [sys.executable, "-m", "mull.train.tiny", str(out)]
-    running = [subprocess.Popen([*command, *stage], env={**os.environ, **_ENVIRONMENT}) for stage in stages]
+    running = [subprocess.Popen([*command, *lane], env={**os.environ, **_ENVIRONMENT}) for lane in lanes]
     try:
         codes = [process.wait() for process in running]
     except KeyboardInterrupt:
         for process in running:
             process.terminate()
         raise
-    for stage, code in zip(stages, codes, strict=True):
+    for lane, code in zip(lanes, codes, strict=True):
         if code:
-            raise MullError(
-                f"training stage {' '.join(stage)} failed (status {code}); the same command goes on"
-            )
+            raise MullError(f"training {' or '.join(lane)} failed (status {code}); the same command goes on")
 
 
-def proposer_of(out: Path) -> Path:
-    """The trained proposer's checkpoint."""
-    from mull.train.loop import final
-    from mull.train.proposer import PHASES
+def collect(out: Path) -> list[str]:
+    """Copy the chosen checkpoints together and write ``training.json``: hashes, plans and logs.
 
-    return final(out / "proposer" / f"phase-{len(PHASES)}")
+    Returns the names of the models that are finished.
+    """
+    from mull.train import recipes
 
-
-def stage(out: Path, name: str, *which: str) -> None:
-    """Run one stage in this process."""
-
-    def say(line: str) -> None:
-        print(line, flush=True)
-
-    if name == "proposer":
-        train_proposer(out / "proposer", say=say)
-    elif name == "labels":
-        make_labels(proposer_of(out), LABELS, out / "labels", int(which[0]), PROCESSES, say)
-    else:
-        kind: Kind = "prm" if which[0] == "prm" else "orm"
-        start = proposer_of(out)
-        for number, recipe in enumerate(RECIPES[kind], 1):
-            phase = out / kind / f"phase-{number}"
-            start = train_verifier(kind, start, out / "labels", phase, recipe, say)
-
-
-def collect(out: Path) -> None:
-    """Copy the chosen checkpoints together and write ``training.json``: hashes and logs."""
-    chosen = {"proposer": proposer_of(out)}
-    chosen |= {kind: best(out / kind / f"phase-{len(phases)}") for kind, phases in RECIPES.items()}
-    record: dict[str, object] = {"labels": vars(LABELS)}
-    for name, source in chosen.items():
+    plans = {"labels": recipes.LABELS, "revisions": recipes.REVISIONS, "chains": recipes.CHAINS}
+    plans["trajectories"] = recipes.TRAJECTORIES
+    record: dict[str, object] = {name: vars(plan) for name, plan in plans.items()}
+    made = [name for name in MODELS if _finished(out / name)]
+    for name in made:
+        source = recipes.chosen(out, name)
         target = out / "checkpoints" / name
-        target.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
         for file in ("config.json", "model.safetensors", "tokenizer.json"):
             shutil.copyfile(source / file, target / file)
+        if name in HALF:
+            halve(target)
+        if name in ("proposer", "larger"):
+            note(target, mull_pretraining_tokens=recipes.pretraining_tokens(out, name))
         (target / "tokenizer_config.json").write_text(json.dumps(TOKENIZER_CONFIG, indent=2) + "\n")
-        folders = sorted(source.parent.parent.glob("phase-*"))
+        folders = sorted((out / name).glob("phase-*"))
         logs = [[json.loads(row) for row in (f / "log.jsonl").read_text().splitlines()] for f in folders]
-        digest = hashlib.sha256((source / "model.safetensors").read_bytes()).hexdigest()
+        digest = hashlib.sha256((target / "model.safetensors").read_bytes()).hexdigest()
         record[name] = {"sha256": digest, "chosen": source.name, "log": logs}
     (out / "checkpoints" / "training.json").write_text(json.dumps(record, indent=1) + "\n")
+    return made
+
+
+def _finished(folder: Path) -> bool:
+    from mull.train.proposer import PHASES
+    from mull.train.recipes import VERIFIERS
+
+    count = len(PHASES) if folder.name in ("proposer", "larger") else 1
+    count = {str(kind): len(recipes) for kind, recipes in VERIFIERS.items()}.get(folder.name, count)
+    return all((folder / f"phase-{number}" / "done").exists() for number in range(1, count + 1))
+
+
+def halve(checkpoint: Path) -> None:
+    """Store a checkpoint's numbers in half precision."""
+    from safetensors.torch import load_file, save_file
+
+    file = checkpoint / "model.safetensors"
+    save_file({name: value.half() for name, value in load_file(file).items()}, file, {"format": "pt"})
+    note(checkpoint, dtype="float16")
+
+
+def note(checkpoint: Path, **facts: object) -> None:
+    """Add facts to a checkpoint's ``config.json``."""
+    file = checkpoint / "config.json"
+    settings = {**json.loads(file.read_text()), **facts}
+    file.write_text(json.dumps(dict(sorted(settings.items())), indent=2) + "\n")
 
 
 TOKENIZER_CONFIG = {
@@ -126,8 +131,21 @@ TOKENIZER_CONFIG = {
 }
 
 
-if __name__ == "__main__":
+def main(out: Path, stages: Sequence[str]) -> None:
+    """Run stages one after the other in this process."""
     import torch
 
+    from mull.train.recipes import STAGES
+
     torch.set_num_threads(1)
-    stage(Path(sys.argv[1]), *sys.argv[2:])
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    for number, stage in enumerate(stages, 1):
+        say(f"{number} of {len(stages)}: {stage}")
+        STAGES[stage](out, say)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -13,7 +13,7 @@ FLOORS = {
     2: {"engines", "verifiers"},
     3: {"drive", "calls", "meter", "tree", "seeds"},
     4: {"study", "difficulty"},
-    5: {"policy", "policy_file", "policy_charged", "policy_ratio", "exchange", "pools"},
+    5: {"policy", "policy_file", "policy_charged", "policy_ratio", "policy_allocate", "policy_allocate_charged", "exchange", "exchange_curve", "pools"},
     6: {"train", "replay"},
     7: {"analysis", "report", "answering"},
     8: {"cli", "__init__", "__main__"},

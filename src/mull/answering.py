@@ -19,7 +19,8 @@ from mull.problems import Problem, validate
 from mull.select import SELECTORS
 from mull.strategies.base import Arm, find
 from mull.tiny.load import checkpoint
-from mull.trace import Candidate
+from mull.trace import Candidate, Need
+from mull.verifiers.base import Verifier
 from mull.verifiers.small import SmallVerifier
 
 #: Probe and arm draw different numbers even where they are the same strategy at the same budget.
@@ -49,11 +50,16 @@ class Answer:
 def driver(
     engine: Path | str | None = None, prm: Path | str | None = None, *, seed: int = 0, max_tokens: int = 256
 ) -> Driver:
-    """A driver over checkpoints' folders; the small world's without ``engine``."""
+    """A driver over checkpoints' folders; the small world's, reviser and all, without ``engine``."""
+    verifiers: dict[Need, Verifier] = {}
+    reviser = None
     if engine is None:
         engine, prm = checkpoint("proposer"), prm or checkpoint("prm")
-    verifier = None if prm is None else SmallVerifier.load(prm)
-    return Driver(SmallEngine.load(engine), verifier, seed=seed, max_tokens=max_tokens)
+        reviser = SmallEngine.load(checkpoint("reviser"))
+        verifiers["revision"] = SmallVerifier.load(checkpoint("revision"))
+    if prm is not None:
+        verifiers["process"] = SmallVerifier.load(prm)
+    return Driver(SmallEngine.load(engine), verifiers, seed=seed, max_tokens=max_tokens, reviser=reviser)
 
 
 def ask(

@@ -11,6 +11,7 @@ is run here.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ from mull.errors import MullError
 from mull.policy import ArmTable, Measured, halves
 
 Floats = NDArray[np.float64]
+#: How far around a bin its arms' accuracies are averaged, as a share of all problems.
+SPREAD = 0.1
 
 
 def allocate(value: Floats, cost: Floats, weight: Floats, budget: float) -> Floats:
@@ -35,7 +38,7 @@ def allocate(value: Floats, cost: Floats, weight: Floats, budget: float) -> Floa
         hull = _hull(value[g], cost[g])
         share[g, hull[0]] = 1.0
         left -= weight[g] * cost[g, hull[0]]
-        for here, there in zip(hull, hull[1:], strict=False):
+        for here, there in pairwise(hull):
             gain = (value[g, there] - value[g, here]) / (cost[g, there] - cost[g, here])
             steps.append((-gain, g, here, there))
     if left < -1e-9:
@@ -52,7 +55,7 @@ def allocate(value: Floats, cost: Floats, weight: Floats, budget: float) -> Floa
 
 
 def _hull(value: Floats, cost: Floats) -> list[int]:
-    """Arms on the upper concave hull of value over cost, cheapest first; the first is the best of the cheapest."""
+    """Arms on the upper concave hull of value over cost, from the best of the cheapest on."""
     order = np.lexsort((-value, cost)).tolist()
     hull: list[int] = []
     for arm in order:
@@ -77,6 +80,7 @@ def cross_validate_allocating(
     budgets: Sequence[int],
     *,
     unit: str = "generations",
+    spread: float = SPREAD,
     splits: int = 20,
     seed: int = 0,
 ) -> Measured:
@@ -97,7 +101,7 @@ def cross_validate_allocating(
         fold = halves(bins.labels, rng)
         split = np.zeros(size)
         for part in (0, 1):
-            found = shares(table, bins, budgets, fold != part, unit)
+            found = shares(table, bins, budgets, fold != part, unit, spread)
             at = np.nonzero(fold == part)[0]
             mine = found[:, bins.labels[at]]  # [N, problems, A]
             split[at] = np.einsum("npa,ap->pn", mine, table.accuracy[:, at])
@@ -127,16 +131,27 @@ def cross_validate_allocating(
 
 
 def shares(
-    table: ArmTable, bins: Bins, budgets: Sequence[int], training: NDArray[np.bool_], unit: str
+    table: ArmTable,
+    bins: Bins,
+    budgets: Sequence[int],
+    training: NDArray[np.bool_],
+    unit: str,
+    spread: float = SPREAD,
 ) -> Floats:
     """The best shares [N, bins, A] at each mean budget, reading the ``training`` problems [P] alone.
 
-    A bin without training problems is judged by all of them.
+    A bin is judged by all training problems, weighted by a Gaussian in the distance of their bins,
+    ``spread`` (a share of all problems) wide: neighbouring bins are alike, and the means of a
+    bin's own few problems are noisy. With ``spread`` 0 only its own count.
     """
     cost = table.costs()[unit]
-    members = np.stack([training & (bins.labels == b) for b in range(bins.count)])
-    weight = members.sum(axis=1) / max(int(training.sum()), 1)
-    filled = np.where(members.any(axis=1, keepdims=True), members, training)
-    value = (filled @ table.accuracy.T) / filled.sum(axis=1, keepdims=True)
-    price = (filled @ cost.T) / filled.sum(axis=1, keepdims=True)
+    apart = (np.arange(bins.count)[:, None] - bins.labels) / bins.count
+    near = np.exp(-0.5 * (apart / spread) ** 2) if spread > 0 else (apart == 0).astype(np.float64)
+    near = near * training
+    none = near.sum(axis=1, keepdims=True) < 1e-9
+    near = np.where(none, training, near)
+    near /= near.sum(axis=1, keepdims=True)
+    sizes = np.bincount(bins.labels[training], minlength=bins.count)
+    weight = sizes / max(int(training.sum()), 1)
+    value, price = near @ table.accuracy.T, near @ cost.T
     return np.stack([allocate(value, price, weight, budget) for budget in budgets])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,14 +52,16 @@ class Variant:
 class ChargedTable:
     """V variants evaluated in R runs of P problems.
 
-    ``outcome`` [V, R, P] in [0, 1]: expected accuracy given run r's probes. ``tokens`` and ``flops``
-    [V, P]: in total, probes included (generations are the variants' own). ``probe_value``: by
-    probe size k > 0, the mean verifier score of run r's first k samples [R, P], NaN where none.
+    ``outcome`` [V, R, P] in [0, 1]: expected accuracy given run r's probes. ``completion_tokens``
+    (the proposer's), ``verifier_tokens`` and ``flops`` [V, P]: in total, probes and the reading of
+    them included (generations are the variants' own). ``probe_value``: by probe size k > 0, the mean
+    verifier score of run r's first k samples [R, P], NaN where none.
     """
 
     variants: tuple[Variant, ...]
     outcome: NDArray[np.floating]
-    tokens: Floats
+    completion_tokens: Floats
+    verifier_tokens: Floats
     flops: Floats
     probe_value: Mapping[int, Floats]
 
@@ -69,11 +72,17 @@ class ChargedTable:
             raise MullError(f"charged outcomes are [variants, runs, problems]; got {shape}")
         if not ((self.outcome >= 0) & (self.outcome <= 1)).all():
             raise MullError("charged outcomes are in [0, 1]; one is not, or is missing")
-        if self.tokens.shape != (shape[0], shape[2]) or self.flops.shape != (shape[0], shape[2]):
+        costs = (self.completion_tokens, self.verifier_tokens, self.flops)
+        if any(cost.shape != (shape[0], shape[2]) for cost in costs):
             raise MullError(f"charged costs are [variants, problems], {(shape[0], shape[2])}")
         for k in {v.probe for v in self.variants} - {0}:
             if k not in self.probe_value or self.probe_value[k].shape != shape[1:]:
                 raise MullError(f"the charged table needs values of its {k}-sample probes, {shape[1:]}")
+
+    @cached_property
+    def tokens(self) -> Floats:
+        """The proposer's tokens and the verifier's, [V, P]."""
+        return self.completion_tokens + self.verifier_tokens
 
     @property
     def runs(self) -> int:
@@ -136,7 +145,12 @@ def cross_validate_charged(
     size = (table.problems, len(budgets))
     total = np.asarray([v.total for v in table.variants], np.float64)
     generations = np.repeat(total[:, None], table.problems, axis=1)
-    costs = {"generations": generations, "tokens": table.tokens, "flops": table.flops}
+    costs = {
+        "generations": generations,
+        "completion_tokens": table.completion_tokens,
+        "tokens": table.tokens,
+        "flops": table.flops,
+    }
     scored, spent = np.zeros(size), {name: np.zeros(size) for name in costs}
     chosen = np.zeros((count, len(budgets), len(table.variants)))
     right, seen = np.zeros((count, len(budgets))), np.zeros((count, len(budgets)))

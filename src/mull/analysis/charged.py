@@ -8,11 +8,13 @@ vote. The module evaluates variants; it never chooses between them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mull.analysis.evidence import Evidence, pooled
+from mull.analysis.measure import Measure, stacked
 from mull.answers import is_correct
 from mull.policy_charged import ChargedTable, Variant
 from mull.strategies.base import Arm
@@ -33,17 +35,16 @@ def charged_table(evidence: Evidence, searches: Sequence[Arm]) -> ChargedTable:
     probes = [k for k in PROBES if k <= pool.samples]
     variants: list[Variant] = []
     outcomes: list[NDArray[np.float32]] = []
-    tokens: list[Floats] = []
-    flops: list[Floats] = []
+    costs: list[Measure] = []
 
-    def add(variant: Variant, outcome: NDArray[np.float32], spent: Floats, worked: Floats) -> None:
+    def add(variant: Variant, outcome: NDArray[np.float32], cost: Measure) -> None:
         variants.append(variant)
         outcomes.append(outcome)
-        tokens.append(spent)
-        flops.append(worked)
+        costs.append(cost)
 
     weighted = pooled(evidence, "best_of_n_weighted", score)
     plain = pooled(evidence, "majority", None)
+    prompt = evidence.grid("prompt_tokens")[:, 0], evidence.grid(f"{score}_prompt_flops")[:, 0]
     for name, selector, measures in (
         ("best_of_n_weighted", f"best_of_n_weighted:{score}", weighted),
         ("majority", "majority", plain),
@@ -51,51 +52,86 @@ def charged_table(evidence: Evidence, searches: Sequence[Arm]) -> ChargedTable:
         found = estimators.outcomes(pool, selector, evidence.sizes, draws)
         for i, n in enumerate(evidence.sizes):
             for k in (0, *(k for k in probes if k <= n)):
-                worked = measures[n].flops
+                cost = measures[n]
                 if k and name == "majority":  # its probes are scored, too
-                    worked = (
-                        worked + evidence.reading(score, k)[1] + evidence.grid(f"{score}_prompt_flops")[:, 0]
+                    read, worked = evidence.reading(score, k)
+                    cost = replace(
+                        cost, verifier_tokens=read + prompt[0], flops=cost.flops + worked + prompt[1]
                     )
-                add(Variant.pool(Arm(name, n), k), found[i], measures[n].completion_tokens, worked)
-    shares = {k: _probed(evidence, score, k, draws) for k in probes}
+                add(Variant.pool(Arm(name, n), k), found[i], cost)
+    shares, known = _probed(evidence, score, probes, draws), _known(evidence)
     for arm in searches:
-        measure, finals = evidence.ran(arm), _finals(evidence, arm)
+        measure, finals = evidence.ran(arm), _finals(evidence, arm, known)
         fixed = np.broadcast_to(measure.accuracy.astype(np.float32), (RUNS, pool.problems))
-        add(Variant.search(arm, 0), fixed, measure.completion_tokens, measure.flops)
+        add(Variant.search(arm, 0), fixed, measure)
         for k in probes:
-            spent = measure.completion_tokens + pool.mean_tokens([k])[:, 0]
-            worked = measure.flops + k * evidence.grid("flops").mean(axis=1) + evidence.reading(score, k)[1]
-            add(Variant.search(arm, k), _joined(finals, shares[k]), spent, worked)
+            read, worked = evidence.reading(score, k)
+            cost = replace(
+                measure,
+                completion_tokens=measure.completion_tokens + pool.mean_tokens([k])[:, 0],
+                verifier_tokens=measure.verifier_tokens + read,
+                flops=measure.flops + k * evidence.grid("flops").mean(axis=1) + worked,
+            )
+            add(Variant.search(arm, k), _joined(finals, shares[k]), cost)
     values = {k: estimators.probe(pool, score, k, draws) for k in probes}
-    return ChargedTable(tuple(variants), np.stack(outcomes), np.stack(tokens), np.stack(flops), values)
+    return ChargedTable(
+        tuple(variants),
+        np.stack(outcomes),
+        stacked(costs, "completion_tokens"),
+        stacked(costs, "verifier_tokens"),
+        stacked(costs, "flops"),
+        values,
+    )
 
 
-#: One problem's votes: by answer class, with which classes are right.
-Votes = list[NDArray[np.float64]]
+#: Every problem's votes: [classes, R] in the order of the pool's answer classes.
+Votes = list[Floats]
+#: Every problem's answer classes: the number of each, and which are right.
+Known = list[tuple[dict[str, int], NDArray[np.bool_]]]
 
 
-def _probed(evidence: Evidence, score: str, k: int, draws: Draws) -> Votes:
-    """The first k samples' votes of every run: for each problem [classes, R]."""
-    members = draws.members(k).astype(np.float64)
+def _probed(evidence: Evidence, score: str, probes: Sequence[int], draws: Draws) -> dict[int, Votes]:
+    """The votes of the first k samples of every run, by k (rising in ``probes``)."""
+    order = draws.ranks.argsort(axis=0)[: max(probes)]
     scores = np.nan_to_num(evidence.pool.scores[score].astype(np.float64))
-    found = []
+    runs = np.arange(draws.size)
+    found: dict[int, Votes] = {k: [] for k in probes}
     for row, names in enumerate(evidence.names):
-        onehot = evidence.pool.answers[row] == np.arange(len(names))[:, None]
-        found.append((onehot * scores[row]) @ members)
+        votes = np.zeros((len(names) + 1, draws.size))  # the last: no answer
+        for at, sample in enumerate(order, 1):
+            votes[evidence.pool.answers[row, sample], runs] += scores[row, sample]
+            if at in found:
+                found[at].append(votes[:-1].copy())
     return found
 
 
-def _finals(evidence: Evidence, arm: Arm) -> list[tuple[Floats, NDArray[np.bool_]]]:
+def _known(evidence: Evidence) -> Known:
+    """The pool's answer classes; which are right was found when it was read."""
+    found: Known = []
+    for names, answers, correct in zip(
+        evidence.names, evidence.pool.answers, evidence.pool.correct, strict=True
+    ):
+        right = np.zeros(len(names), bool)
+        right[answers[correct]] = True
+        found.append(({name: i for i, name in enumerate(names)}, right))
+    return found
+
+
+def _finals(evidence: Evidence, arm: Arm, known: Known) -> list[tuple[Floats, NDArray[np.bool_]]]:
     """An arm's votes for each problem: by class (the pool's, then those of its own), and which are right."""
     found = []
-    for row, vote in enumerate(evidence.votes(arm)):
-        names = {name: i for i, name in enumerate(evidence.names[row])}
+    for problem, vote, (names, right) in zip(
+        evidence.recorded.problems, evidence.votes(arm), known, strict=True
+    ):
         held = [(a, s) for a, s in zip(vote.answers, vote.scores, strict=True) if a is not None and s == s]
-        weights = np.zeros(len(names) + len({a for a, _ in held if a not in names}))
+        own = {
+            name: len(names) + i for i, name in enumerate(dict.fromkeys(a for a, _ in held if a not in names))
+        }
+        weights = np.zeros(len(names) + len(own))
         for answer, score in held:
-            weights[names.setdefault(answer, len(names))] += score
-        gold = str(evidence.recorded.problems[row].gold)
-        found.append((weights, np.array([is_correct(name, gold) for name in names], bool)))
+            weights[names[answer] if answer in names else own[answer]] += score
+        mine = np.array([is_correct(name, str(problem.gold)) for name in own], bool)
+        found.append((weights, np.concatenate([right, mine])))
     return found
 
 

@@ -106,6 +106,15 @@ class Evidence:
 
     def reading(self, verifier: str, n: int) -> tuple[Floats, Floats]:
         """Verifier tokens and FLOPs [P] that scoring n samples takes, the prompt left out."""
+        if (verifier, n) not in self._readings:
+            self._readings[verifier, n] = self._read(verifier, n)
+        return self._readings[verifier, n]
+
+    @cached_property
+    def _readings(self) -> dict[tuple[str, int], tuple[Floats, Floats]]:
+        return {}
+
+    def _read(self, verifier: str, n: int) -> tuple[Floats, Floats]:
         total, found = self.pool.samples, self._distinct
         seen = 1.0 - _missed(total, n)[found["copies"].to_numpy()]
         row = found["row"].to_numpy()
@@ -176,9 +185,7 @@ def gather(recorded: Recorded) -> Evidence:
 def _larger(frame: pl.DataFrame, ids: Sequence[str]) -> Measure:
     """The larger model's one greedy answer a problem, as a measure."""
     if frame["problem"].to_list() != ids:
-        raise MullError(
-            "the larger model's shards are not of this study's problems; delete them and run again"
-        )
+        raise MullError("the larger model's shards are of other problems; delete them and run again")
 
     def column(name: str) -> Floats:
         return frame[name].cast(pl.Float64).to_numpy()

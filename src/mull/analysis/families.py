@@ -1,7 +1,8 @@
 """Policies over families of arms: search, revisions, and both as arms of one policy.
 
 Each family is judged twice: with the same budget for every problem, as the paper does, and
-allocating, with the average budget fixed. Everything is cross-validated on the same splits.
+allocating, with the average budget fixed; for oracle and predicted difficulty, and charged
+where the family has the probes to judge by. Everything is cross-validated.
 """
 
 from __future__ import annotations
@@ -10,19 +11,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from mull import difficulty
+from mull.analysis.charged import charged_table
 from mull.analysis.evidence import Evidence, pooled
 from mull.analysis.measure import Measure, stacked
 from mull.difficulty import Bins
 from mull.policy import ArmTable, Measured, cross_validate
 from mull.policy_allocate import cross_validate_allocating
+from mull.policy_allocate_charged import cross_validate_allotment
+from mull.policy_charged import ChargedTable, Variant, cross_validate_charged
 from mull.policy_ratio import Curve, Ratio, equal_accuracy_ratio
-from mull.strategies.base import Arm
+from mull.strategies.base import Arm, find
 
 Family = Literal["search", "revisions", "revisions_majority", "joint"]
 FAMILIES: tuple[Family, ...] = ("search", "revisions", "revisions_majority", "joint")
 SPLITS = 20
 #: Bins of the allocating policy: finer than the paper's five, since it also moves compute between them.
+#: Chosen with its spread on validation problems (docs/log.md).
 FINER = 10
 
 
@@ -59,7 +66,7 @@ def candidates(evidence: Evidence) -> dict[Family, dict[Arm, Measure]]:
     found["revisions_majority"] = chains.arms("majority")
     joint = dict(search)
     for family in ("revisions", "revisions_majority"):
-        joint |= found.get(family, {})  # type: ignore[call-overload]
+        joint |= found.get(family, {})
     joint |= {arm: evidence.ran(arm) for arm in evidence.mixed}
     return found | {"joint": joint}
 
@@ -87,7 +94,48 @@ def judge(evidence: Evidence) -> Families:
             measured[family, kind, True] = cross_validate_allocating(
                 table, finer[kind], evidence.sizes, splits=SPLITS, seed=seed
             )
+    if evidence.score is not None:
+        ran = charged_table(evidence, evidence.searches)
+        charged: dict[Family, ChargedTable] = {"search": ran}
+        if "joint" in arms:
+            charged["joint"] = joined(evidence, ran)
+        for family, variants in charged.items():
+            for allocating, judged in ((False, cross_validate_charged), (True, cross_validate_allotment)):
+                key = (family, "charged", allocating)
+                measured[key] = judged(variants, evidence.sizes, splits=SPLITS, seed=seed)
     return Families(evidence.sizes, bins, arms, measured)
+
+
+def joined(evidence: Evidence, ran: ChargedTable) -> ChargedTable:
+    """The charged variants of search, and those of revisions and of the arms that mix both.
+
+    A probe before revisions is for judging alone: its samples, another model's, have no vote.
+    """
+    score, pool = evidence.score, evidence.pool
+    assert score is not None
+    arms = {arm: m for arm, m in candidates(evidence)["joint"].items() if find(arm.strategy).reviser}
+    variants, outcomes = list(ran.variants), [ran.outcome]
+    completion, verifier, flops = [ran.completion_tokens], [ran.verifier_tokens], [ran.flops]
+    prompts = evidence.grid("prompt_flops")[:, 0] + evidence.grid(f"{score}_prompt_flops")[:, 0]
+    for k in (0, *sorted(ran.probe_value)):
+        read, spent = evidence.reading(score, k) if k else (np.zeros(pool.problems),) * 2
+        sampled = pool.mean_tokens([k])[:, 0]
+        worked = k * evidence.grid("flops").mean(axis=1) + spent + (prompts if k else 0.0)
+        read = read + (evidence.grid("prompt_tokens")[:, 0] if k else 0.0)
+        for arm, measure in arms.items():
+            variants.append(Variant.search(arm, k))
+            outcomes.append(np.broadcast_to(measure.accuracy, (1, ran.runs, pool.problems)))
+            completion.append((measure.completion_tokens + sampled)[None])
+            verifier.append((measure.verifier_tokens + read)[None])
+            flops.append((measure.flops + worked)[None])
+    return ChargedTable(
+        tuple(variants),
+        np.concatenate(outcomes).astype(np.float32),
+        np.concatenate(completion),
+        np.concatenate(verifier),
+        np.concatenate(flops),
+        ran.probe_value,
+    )
 
 
 def table_of(found: Mapping[Arm, Measure]) -> ArmTable:

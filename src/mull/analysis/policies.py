@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from mull import difficulty
 from mull.analysis.charged import RUNS, charged_table
-from mull.analysis.evidence import Evidence, Measure, pooled, stacked
+from mull.analysis.evidence import Evidence, pooled
+from mull.analysis.measure import Measure, stacked
 from mull.difficulty import BINS, Bins
 from mull.policy import ArmTable, Measured, Provenance, cross_validate, fit
 from mull.policy_charged import ChargedTable, cross_validate_charged, fit_charged
@@ -28,6 +29,8 @@ Floats = NDArray[np.float64]
 SPLITS = 20
 #: The probe that the charged bins are shown for if the fitted policy takes none.
 USUAL_PROBE = 4
+#: What compute is counted in.
+UNITS = ("generations", "completion_tokens", "flops")
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +62,17 @@ class Policies:
         return [names[int(row.argmax())] if row.any() else first for row in counts]
 
 
+@dataclass(frozen=True, eq=False)
+class _Table(ArmTable):
+    """An arm table whose measured policies also tell ``completion_tokens`` [A, P], the proposer's."""
+
+    completion_tokens: Floats
+
+    def costs(self) -> dict[str, Floats]:
+        """The cost arrays, by name."""
+        return {**super().costs(), "completion_tokens": self.completion_tokens}
+
+
 def fit_all(evidence: Evidence) -> Policies:
     """Fit and cross-validate every policy that the evidence allows."""
     recorded, pool, score = evidence.recorded, evidence.pool, evidence.score
@@ -69,6 +83,8 @@ def fit_all(evidence: Evidence) -> Policies:
         tuple(measures),
         *(stacked(list(measures.values()), name) for name in ("accuracy", "generations", "tokens", "flops")),
     )
+    completion = stacked(list(measures.values()), "completion_tokens")
+    counted = _Table(table.arms, table.accuracy, table.generations, table.tokens, table.flops, completion)
     values = {"oracle": difficulty.oracle(pool)}
     if score is not None:
         values["predicted"] = difficulty.predicted(pool, score)
@@ -79,7 +95,7 @@ def fit_all(evidence: Evidence) -> Policies:
     measured: dict[str, Measured] = {}
     choices: dict[str, tuple[str, ...]] = {}
     for kind, found in bins.items():
-        measured[kind] = cross_validate(table, found, budgets, splits=SPLITS, seed=seed, allow_cheaper=True)
+        measured[kind] = cross_validate(counted, found, budgets, splits=SPLITS, seed=seed, allow_cheaper=True)
         rows[kind] = fit(table, found, budgets, allow_cheaper=True, held_out=measured[kind], seed=seed)
         choices[kind] = tuple(map(str, table.arms))
         shown[kind] = _described(found.sizes, found.labels, base, found.thresholds, pool.samples)
@@ -139,7 +155,7 @@ def _charged_bins(table: ChargedTable, rows: Sequence[Row], base: Floats) -> dic
 
 
 def _ratios(evidence: Evidence, measured: Mapping[str, Measured]) -> dict[str, Any]:
-    """Best-of-N weighted's compute over each policy's, at equal accuracy, in generations and FLOPs."""
+    """Best-of-N weighted's compute over each policy's, at equal accuracy, in every unit."""
     fixed = list(pooled(evidence, "best_of_n_weighted", evidence.score).values())
     accuracy, seed = stacked(fixed, "accuracy").T, evidence.recorded.study.seed
     found: dict[str, Any] = {}
@@ -149,7 +165,7 @@ def _ratios(evidence: Evidence, measured: Mapping[str, Measured]) -> dict[str, A
             continue
         whole: dict[str, Ratio] = {}
         at: list[dict[str, Any]] = [{"budget": n} for n in evidence.sizes]
-        for unit in ("generations", "flops"):
+        for unit in UNITS:
             theirs = Curve(stacked(fixed, unit).T, accuracy)
             ours = Curve(measured[kind].per_problem_cost[unit], measured[kind].per_problem)
             whole[unit] = equal_accuracy_ratio(theirs, ours, seed=seed)
@@ -157,10 +173,8 @@ def _ratios(evidence: Evidence, measured: Mapping[str, Measured]) -> dict[str, A
                 point = equal_accuracy_ratio(theirs, ours, at=i, draws=1, seed=seed)
                 row |= {"accuracy": point.target, unit: point.ratio}
         found[kind] = {
-            "generations": whole["generations"].ratio,
-            "flops": whole["flops"].ratio,
-            "generations_ci95": _interval(whole["generations"]),
-            "flops_ci95": _interval(whole["flops"]),
+            **{unit: whole[unit].ratio for unit in UNITS},
+            **{f"{unit}_ci95": _interval(whole[unit]) for unit in UNITS},
             "accuracy": whole["generations"].target,
             "at": at,
         }

@@ -98,6 +98,7 @@ def as_json(answer: Answer) -> dict[str, Any]:
                 "text": c.trace.text,
                 "steps": None if c.scores is None else list(c.scores.steps),
                 "finish": c.trace.finish,
+                "chain": c.trace.chain,
             }
             for c in answer.candidates
         ],

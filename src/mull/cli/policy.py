@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mull.policy_file import Policy, Row
 
 
 def add(commands: Any) -> None:
@@ -31,10 +39,12 @@ def add(commands: Any) -> None:
         "show",
         help="show a policy as tables",
         description="Show a policy: for each kind of difficulty, budget and bin, what it runs.",
-        epilog="example:\n  mull policy show mull-study/policy.json",
+        epilog="example:\n  mull policy show mull-study/policy.json\n"
+        "  mull policy show mull-study/policy.json --json",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     shown.add_argument("file", type=Path, metavar="FILE")
+    shown.add_argument("--json", action="store_true", help="print JSON, a row a bin (0 is the easiest)")
     shown.set_defaults(run=run_show)
 
 
@@ -53,14 +63,16 @@ def run_fit(args: argparse.Namespace) -> int:
 
 
 def run_show(args: argparse.Namespace) -> int:
-    """Print one table for each kind of difficulty."""
-    from rich.console import Console
-    from rich.table import Table
-
+    """Print one table for each kind of difficulty, a row a bin."""
     from mull.policy_file import load
 
-    policy, console = load(args.file), Console()
-    source = policy.provenance
+    policy = load(args.file)
+    if args.json:
+        print(json.dumps(_plain(policy), indent=1, allow_nan=False))
+        return 0
+    from rich.console import Console
+
+    console, source = Console(), policy.provenance
     console.print(
         f"fitted to study {source.study!r} ({source.content_hash}), "
         f"engine {source.engine}, verifier {source.verifier}",
@@ -68,14 +80,58 @@ def run_show(args: argparse.Namespace) -> int:
         highlight=False,
     )
     for kind, rows in policy.rows.items():
-        table = Table(title=f"{kind} difficulty", title_justify="left", box=None, pad_edge=False)
-        bins = max(len(row.entries) for row in rows)
-        names = ["easiest", *map(str, range(2, bins)), "hardest"] if bins > 1 else ["all"]
-        for name in ("budget", "held out", "probe", *names):
-            table.add_column(name)
-        for row in rows:
-            arms = [f"{entry.arm}\n{entry.accuracy:.1%}" for entry in row.entries]
-            outside = "–" if row.held_out is None else f"{row.held_out:.1%}"
-            table.add_row(str(row.budget), outside, str(row.probe or "–"), *arms)
-        console.print(table)
+        console.print()
+        console.print(_table(kind, rows))
+    console.print(
+        "\nbudget, probe, spent: generations. held out: accuracy over all bins, on problems that the "
+        "policy was not fitted to. accuracy: the arm's in its bin, where it was fitted."
+    )
     return 0
+
+
+def _table(kind: str, rows: Sequence[Row]) -> Table:
+    """Narrow enough for 80 columns; an arm's name that is not goes over several lines, whole."""
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(
+        title=f"{kind} difficulty",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
+    for name in ("budget", "held out", "probe", "bin"):
+        made.add_column(name, no_wrap=True)
+    made.add_column("arm", overflow="fold")
+    for name in ("accuracy", "spent"):
+        made.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        outside = "–" if row.held_out is None else f"{row.held_out:.1%}"
+        head = (str(row.budget), outside, str(row.probe or "–"))
+        last = len(row.entries) - 1
+        for place, entry in enumerate(row.entries):
+            name = "all" if not last else {0: "easiest", last: "hardest"}.get(place, str(place + 1))
+            spent = f"{entry.generations:.4g}"
+            made.add_row(*head, name, Text(str(entry.arm)), f"{entry.accuracy:.1%}", spent)
+            head = ("", "", "")
+    return made
+
+
+def _plain(policy: Policy) -> dict[str, Any]:
+    """The tables as data: a row a bin, with the difficulty value that the bin begins at."""
+    rows = []
+    for kind, fitted in policy.rows.items():
+        for row in fitted:
+            for place, (entry, least) in enumerate(zip(row.entries, (*row.thresholds, None), strict=True)):
+                found = {
+                    "difficulty": kind,
+                    "budget": row.budget,
+                    "held_out": row.held_out,
+                    "probe": row.probe,
+                    "bin": place,
+                    "at_least": least,
+                    **asdict(entry),
+                }
+                found["arm"] = {**asdict(entry.arm), "params": dict(entry.arm.params)}
+                rows.append(found)
+    return {"provenance": asdict(policy.provenance), "rows": rows}

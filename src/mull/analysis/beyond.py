@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from mull.analysis import families
 from mull.analysis.evidence import Evidence
 from mull.analysis.families import Families
+from mull.analysis.measure import Measure
 from mull.analysis.revisions import Revisions, Selector, ratios
 from mull.difficulty import Bins
+from mull.policy import Measured
 from mull.policy_ratio import Ratio
 from mull.study import bootstrap
 
@@ -94,6 +96,12 @@ def of_revisions(
 def of_families(evidence: Evidence, judged: Families, shares: Floats) -> list[dict[str, Any]]:
     """A row a policy: accuracy and cost at every budget, and its compute against best-of-N weighted's."""
     rows = []
+    seed = evidence.recorded.study.seed
+    baselines: dict[str, dict[int, Measure]] = {}
+    if evidence.score is not None:
+        baselines["ratio"] = families.parallel(evidence, "proposer")
+    if evidence.revisions is not None and evidence.recorded.study.revision is not None:
+        baselines["ratio_of_reviser"] = families.parallel(evidence, "reviser")
     for (family, kind, allocating), measured in judged.measured.items():
         found: dict[str, Any] = {
             "family": family,
@@ -105,17 +113,18 @@ def of_families(evidence: Evidence, judged: Families, shares: Floats) -> list[di
             "generations": measured.generations,
             "flops": measured.flops,
         }
-        if evidence.score is not None:
-            found["ratio"] = {
-                str(n): {
-                    unit: as_row(families.ratio(evidence, measured, n, unit))
-                    for unit in ("generations", "flops")
-                }
-                for n in AT
-                if n in evidence.sizes
-            }
+        found |= {name: _ratios(fixed, measured, seed) for name, fixed in baselines.items()}
         rows.append(found)
     return rows
+
+
+def _ratios(fixed: Mapping[int, Measure], measured: Measured, seed: int) -> dict[str, Any]:
+    units = ("generations", "flops")
+    return {
+        str(n): {unit: as_row(families.ratio(fixed, measured, n, unit, seed)) for unit in units}
+        for n in AT
+        if n in fixed
+    }
 
 
 def as_row(ratio: Ratio) -> dict[str, Any]:

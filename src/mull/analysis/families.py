@@ -147,10 +147,24 @@ def table_of(found: Mapping[Arm, Measure]) -> ArmTable:
     )
 
 
-def ratio(evidence: Evidence, measured: Measured, budget: int, unit: str = "generations") -> Ratio:
-    """Best-of-N weighted's compute over a policy's, at best-of-N's accuracy at ``budget``."""
-    fixed = pooled(evidence, "best_of_n_weighted", evidence.score)
+def parallel(evidence: Evidence, by: Literal["proposer", "reviser"]) -> dict[int, Measure]:
+    """A baseline, by N: best-of-N weighted over the proposer's samples, or the reviser's first attempts.
+
+    A reviser that was fine-tuned is a better sampler before it revises anything, so what
+    revising itself saves shows against its own first attempts alone (the paper's "parallel").
+    """
+    if by == "proposer":
+        return pooled(evidence, "best_of_n_weighted", evidence.score)
+    chains = evidence.revisions
+    assert chains is not None
+    return {n: chains.measure(n, 1) for n in chains.budgets}
+
+
+def ratio(
+    fixed: Mapping[int, Measure], measured: Measured, budget: int, unit: str = "generations", seed: int = 0
+) -> Ratio:
+    """A baseline's compute (:func:`parallel`) over a policy's, at the baseline's accuracy at ``budget``."""
     sizes = list(fixed)
     theirs = Curve(stacked(list(fixed.values()), unit).T, stacked(list(fixed.values()), "accuracy").T)
     ours = Curve(measured.per_problem_cost[unit], measured.per_problem)
-    return equal_accuracy_ratio(theirs, ours, at=sizes.index(budget), seed=evidence.recorded.study.seed)
+    return equal_accuracy_ratio(theirs, ours, at=sizes.index(budget), seed=seed)

@@ -15,7 +15,7 @@ FLOORS = {
     4: {"study", "difficulty"},
     5: {"policy", "policy_file", "policy_charged", "policy_ratio", "policy_allocate", "policy_allocate_charged", "exchange", "exchange_curve", "pools"},
     6: {"train", "replay"},
-    7: {"analysis", "report", "answering"},
+    7: {"analysis", "report", "answering", "paper"},
     8: {"cli", "__init__", "__main__"},
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}

@@ -39,13 +39,12 @@ def sections(evidence: Evidence, shares: Floats) -> dict[str, Any]:
     if evidence.larger is not None:
         facts = evidence.recorded.facts
         measure = evidence.larger
-        low, high = bootstrap.ci95(measure.accuracy, shares)
         found["proposer"] = facts.get("engine")
         found["larger"] = {
             "model": evidence.recorded.models.get("larger"),
             **facts.get("larger", {}),
             "accuracy": measure.accuracy.mean(),
-            "ci95": [low, high],
+            "ci95": ends(measure.accuracy, shares),
             "by_bin": by_bins(judged, measure.accuracy),
             "completion_tokens": measure.completion_tokens.mean(),
             "flops": measure.flops.mean(),
@@ -66,7 +65,6 @@ def of_revisions(
         for budget in chains.budgets:
             for count, length in ratios(budget, chains.limit):
                 measure = chains.measure(count, length, selector)
-                low, high = bootstrap.ci95(measure.accuracy, shares)
                 rows.append(
                     {
                         "selector": selector,
@@ -74,7 +72,7 @@ def of_revisions(
                         "chains": count,
                         "length": length,
                         "accuracy": measure.accuracy.mean(),
-                        "ci95": [low, high],
+                        "ci95": ends(measure.accuracy, shares),
                         "completion_tokens": measure.completion_tokens.mean(),
                         "verifier_tokens": measure.verifier_tokens.mean(),
                         "flops": measure.flops.mean(),
@@ -109,7 +107,7 @@ def of_families(evidence: Evidence, judged: Families, shares: Floats) -> list[di
             "allocating": allocating,
             "budgets": list(measured.budgets),
             "accuracy": measured.accuracy,
-            "ci95": [bootstrap.ci95(column, shares) for column in measured.per_problem.T],
+            "ci95": [ends(column, shares) for column in measured.per_problem.T],
             "generations": measured.generations,
             "flops": measured.flops,
         }
@@ -141,6 +139,12 @@ def rate(counts: NDArray[np.int64], shares: Floats) -> dict[str, Any]:
     drawn = (shares @ did) / np.maximum(shares @ could, 1e-12)
     low, high = np.percentile(drawn, [2.5, 97.5])
     return {"rate": did.sum() / could.sum(), "ci95": [low, high], "times": int(could.sum())}
+
+
+def ends(values: Floats, shares: Floats) -> list[float]:
+    """The ends of a mean's 95 % interval."""
+    low, high = bootstrap.ci95(values, shares)
+    return [float(low), float(high)]
 
 
 def by_bins(judged: Families, accuracy: Floats) -> dict[str, list[float | None]]:

@@ -38,7 +38,7 @@ def ratios(budget: int, largest: int) -> tuple[tuple[int, int], ...]:
     same at ``largest``, the recorded limit (Snell et al. 2025, ICLR table 1, has it for 256).
     """
     lengths = [1 << i for i in range(budget.bit_length())]
-    if budget == largest and largest > 4:
+    if budget == largest:
         lengths = [length for length in lengths if (length.bit_length() - 1) % 2 == 0]
     return tuple((budget // length, length) for length in lengths)
 
@@ -166,7 +166,8 @@ class Revisions:
         flops = total("flops") + total("context_flops", later) + self.grid("context_flops")[:, first]
         read = np.zeros(self.problems)
         if selector == "hierarchical":
-            read = total("tokens") + total("context_tokens", later) + self.grid("context_tokens")[:, first]
+            read = total("tokens") + total("verifier_context_tokens", later)
+            read += self.grid("verifier_context_tokens")[:, first]
             flops += total("verifier_flops") + total("verifier_context_flops", later)
             flops += self.grid("verifier_context_flops")[:, first]
         count = np.full(self.problems, float(chains * length))

@@ -44,9 +44,12 @@ def attempts(models: Models, study: Study, problems: Sequence[Problem]) -> pl.Da
     rows: list[dict[str, Any]] = []
     at = 0
     for chain in made:
+        prompt = contexts[at]
         for position, trace in enumerate(chain):
             answer, context = answer_of(trace, extract_answer), max(contexts[at] - 1, 0)
             count, read = len(trace.tokens), models.revision
+            # A verifier that reads no history has the prompt from the first attempt on.
+            seen = contexts[at] if read and (read.history or position == 0) else 0
             found = [column[at] for column in scores]
             whys = [mishap(trace, study.max_tokens), *(why for _, why in found)]
             rows.append(
@@ -66,8 +69,9 @@ def attempts(models: Models, study: Study, problems: Sequence[Problem]) -> pl.Da
                     "context_tokens": contexts[at],
                     "flops": size.flops(count, context),
                     "context_flops": size.flops(context, 0),
-                    "verifier_flops": read.size.flops(count, contexts[at]) if read else 0.0,
-                    "verifier_context_flops": read.size.flops(contexts[at], 0) if read else 0.0,
+                    "verifier_context_tokens": seen,
+                    "verifier_flops": read.size.flops(count, seen or prompt) if read else 0.0,
+                    "verifier_context_flops": read.size.flops(seen, 0) if read else 0.0,
                     "error": "; ".join(filter(None, whys)),
                 }
             )

@@ -87,6 +87,7 @@ _CHAINS: dict[str, Any] = {
     "score_blind": _SCORE,
     "prm": _SCORE,
     "context_tokens": pl.Int32,
+    "verifier_context_tokens": pl.Int32,
     "flops": pl.Float64,
     "context_flops": pl.Float64,
     "verifier_flops": pl.Float64,

@@ -1,7 +1,8 @@
 """Answering one problem within a budget: by a strategy, or by a fitted policy.
 
 A policy first spends its probe (a few samples, scored), reads the difficulty off it, and
-spends the rest on the arm for that difficulty; the probe's samples vote with the arm's.
+spends the rest on the arm for that difficulty; the probe's samples vote with the arm's,
+unless another model (a reviser) made those.
 The module decides nothing itself: the driver runs, the policy chooses, a selector votes.
 """
 
@@ -111,7 +112,9 @@ def _by_policy(problem: Problem, budget: int, policy: Policy, using: Driver, not
         place = row.bin_of(value)
     arm = row.entries[place].arm
     left = arm
-    if probe is not None and find(arm.strategy).verifier != "process":  # its samples include the probe's
+    method = find(arm.strategy)
+    if probe is not None and method.verifier != "process" and not method.reviser:
+        # Its samples include the probe's.
         left = replace(arm, budget=arm.budget - row.probe)
     result = None
     if left.budget > 0:
@@ -123,10 +126,12 @@ def _by_policy(problem: Problem, budget: int, policy: Policy, using: Driver, not
 def _answer(
     problem: Problem, arm: Arm, probe: Result | None, result: Result | None, notes: list[str]
 ) -> Answer:
-    """The vote over the probe's candidates and the arm's."""
+    """The vote over the probe's candidates and the arm's; a reviser's attempts vote alone."""
     results = [each for each in (probe, result) if each is not None]
     candidates = tuple(c for each in results for c in each.candidates)
-    selection = SELECTORS[find(arm.strategy).selector](problem.id, candidates)
+    method = find(arm.strategy)
+    voters = result.candidates if method.reviser and result is not None else candidates
+    selection = SELECTORS[method.selector](problem.id, voters)
     return Answer(
         selection.answer,
         arm,

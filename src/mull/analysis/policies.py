@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mull import difficulty
+from mull.analysis import families
 from mull.analysis.charged import RUNS, charged_table
 from mull.analysis.evidence import Evidence, pooled
 from mull.analysis.measure import Measure, stacked
@@ -101,6 +102,8 @@ def fit_all(evidence: Evidence) -> Policies:
         shown[kind] = _described(found.sizes, found.labels, base, found.thresholds, pool.samples)
     if score is not None:
         ran = charged_table(evidence, evidence.searches)
+        if evidence.revisions is not None:
+            ran = families.joined(evidence, ran)
         measured["charged"] = cross_validate_charged(ran, budgets, splits=SPLITS, seed=seed)
         rows["charged"] = fit_charged(ran, budgets, held_out=measured["charged"], seed=seed)
         choices["charged"] = tuple(_words(str(v.arm), v.probe) for v in ran.variants)
@@ -113,16 +116,13 @@ def fit_all(evidence: Evidence) -> Policies:
 
 
 def candidates(evidence: Evidence) -> dict[Arm, Measure]:
-    """What a policy may choose: majority, best-of-N weighted, and every search that was run.
+    """What a policy may choose: majority, best-of-N weighted, every search that was run, and revisions.
 
     Greedy decoding is measured, but not among them: beside a baseline that samples it would
     count the temperature's effect as the policy's.
     """
-    found = {Arm("majority", n): m for n, m in pooled(evidence, "majority", None).items()}
-    if evidence.score is not None:
-        weighted = pooled(evidence, "best_of_n_weighted", evidence.score)
-        found |= {Arm("best_of_n_weighted", n): m for n, m in weighted.items()}
-    return found | {arm: evidence.ran(arm) for arm in evidence.searches}
+    found = families.candidates(evidence)
+    return dict(found.get("joint", found["search"]))
 
 
 def _words(arm: str, probe: int) -> str:

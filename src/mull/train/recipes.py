@@ -30,7 +30,7 @@ VERIFIERS: dict[Kind, tuple[Recipe, ...]] = {
     "revision": (Recipe(tokens=14_000_000, lr=2e-3, seed=7),),
 }
 REVISER = Recipe(tokens=25_000_000, lr=2e-3, seed=6)
-REST_EM = Recipe(tokens=12_000_000, lr=2e-3, seed=8)
+RESTEM = Recipe(tokens=12_000_000, lr=2e-3, seed=8)
 
 Say = Callable[[str], None]
 
@@ -91,8 +91,8 @@ def _trajectories(out: Path, say: Say) -> None:
     make_trajectories(chosen(out, "reviser"), TRAJECTORIES, out / "trajectories", 0, 1, say)
 
 
-def _rest_em(out: Path, say: Say) -> None:
-    train_reviser(pretrained(out), out / "trajectories", out / "rest_em" / "phase-1", REST_EM, say)
+def _restem(out: Path, say: Say) -> None:
+    train_reviser(pretrained(out), out / "trajectories", out / "restem" / "phase-1", RESTEM, say)
 
 
 STAGES: dict[str, Callable[[Path, Say], None]] = {
@@ -105,7 +105,7 @@ STAGES: dict[str, Callable[[Path, Say], None]] = {
     "chains": _chains,
     "revision": _revision,
     "trajectories": _trajectories,
-    "rest_em": _rest_em,
+    "restem": _restem,
     "larger": _larger,
 }
 
@@ -114,7 +114,7 @@ def chosen(out: Path, name: str) -> Path:
     """The checkpoint of a finished model that is shipped."""
     if name in ("proposer", "larger"):
         return pretrained(out, name)
-    if name in ("reviser", "rest_em"):
+    if name in ("reviser", "restem"):
         return overfit(out / name / "phase-1")
     phases = {str(kind): len(recipes) for kind, recipes in VERIFIERS.items()}
     return best(out / name / f"phase-{phases[name]}")

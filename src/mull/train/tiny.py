@@ -18,7 +18,7 @@ from pathlib import Path
 
 from mull.errors import MullError
 
-MODELS = ("proposer", "prm", "orm", "reviser", "revision", "rest_em", "larger")
+MODELS = ("proposer", "prm", "orm", "reviser", "revision", "restem", "larger")
 #: Stored with half the bits; the others are small enough as they are.
 HALF = ("larger",)
 #: One thread a process, and glibc told to keep its memory (32 MiB is the largest threshold it takes).

@@ -45,7 +45,7 @@ def allocate(value: Floats, cost: Floats, weight: Floats, budget: float) -> Floa
         raise MullError(f"a mean budget of {budget:g} is below what the cheapest arms cost")
     for _, g, here, there in sorted(steps):
         price = weight[g] * (cost[g, there] - cost[g, here])
-        part = 1.0 if price <= left else max(left, 0.0) / price
+        part = 1.0 if price <= max(left, 0.0) else max(left, 0.0) / price
         share[g, here] -= part
         share[g, there] += part
         left -= part * price

@@ -126,6 +126,7 @@ def synthetic_summary() -> dict[str, Any]:
                 name: value,
                 f"{name}_ci95": [value - 0.03, value + 0.03],
                 f"{name}_generations": spent,
+                f"{name}_completion_tokens": 61.4 * spent,
                 f"{name}_flops": 2.6e8 * spent,
             }
             if name in ("oracle", "predicted", "charged"):
@@ -154,7 +155,9 @@ def synthetic_summary() -> dict[str, Any]:
         ]
         return {
             "generations": value,
+            "completion_tokens": value * 0.95,
             "flops": value * 0.9,
+            "completion_tokens_ci95": [value * 0.6, value * 1.3],
             "generations_ci95": [value * 0.7, value * 1.4],
             "flops_ci95": [value * 0.6, value * 1.2],
             "accuracy": 0.45,

@@ -137,6 +137,28 @@ def test_policy_fit_and_show(place: Path, tmp_path: Path, capsys: pytest.Capture
         assert words in shown
 
 
+def test_a_policy_at_80_columns_keeps_its_arms_names(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    file = place / "out" / "policy.json"
+    assert main(["policy", "show", str(file)]) == 0
+    shown = capsys.readouterr().out
+    assert "…" not in shown and max(map(len, shown.splitlines())) <= 80
+    assert main(["policy", "show", str(file), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    fitted = json.loads(file.read_text())["rows"]
+    assert len(rows) == sum(len(row["entries"]) for kind in fitted.values() for row in kind)
+    first = rows[0]
+    assert first["difficulty"] == "oracle" and first["bin"] == 0 and first["budget"] == 1
+    assert first["at_least"] == fitted["oracle"][0]["thresholds"][0]
+    for row in rows:
+        arm = row["arm"]
+        params = ", ".join(f"{k}={v}" for k, v in arm["params"].items())
+        name = f"{arm['strategy']}({params})" if params else arm["strategy"]
+        assert f"{name}@{arm['budget']}" in shown
+
+
 @pytest.mark.parametrize("strategy", ["best_of_n_weighted", "majority", "beam", "dvts"])
 def test_ask_by_strategy(place: Path, strategy: str, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["ask", ASKED, "--budget", "8", "--strategy", strategy, *models(place)]

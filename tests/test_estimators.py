@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mull.errors import MullError
-from mull.study import bootstrap
+from mull.study import bootstrap, tally
 from mull.study.estimators import (
     Draws,
     Pool,
@@ -75,7 +75,7 @@ def estimate(kind, pool, ns, draws):
     if kind == "pass":
         return pass_at_k(pool, ns)
     if kind == "majority":
-        return majority(pool, ns, draws)
+        return majority(pool, ns)
     return {"best_of_n": best_of_n, "weighted": lambda *a: best_of_n_weighted(*a, draws)}[kind](pool, "v", ns)
 
 
@@ -119,9 +119,7 @@ def test_a_constant_verifier_makes_the_weighted_vote_the_majority(score):
     pool = pool_of(answers, np.full(answers.shape, score))
     ns = [1, 2, 4, 8, 16, 32, 64]
     draws = draw(64, 200)
-    np.testing.assert_allclose(
-        best_of_n_weighted(pool, "v", ns, draws), majority(pool, ns, draws), atol=1e-12
-    )
+    np.testing.assert_allclose(best_of_n_weighted(pool, "v", ns, draws), majority(pool, ns), atol=1e-12)
     np.testing.assert_allclose(best_of_n(pool, "v", [1]), pass_at_k(pool, [1]), atol=1e-12)
 
 
@@ -153,7 +151,7 @@ def test_a_problem_alone_scores_as_in_its_pool():
 def test_resampling_is_unbiased_on_a_middle_sized_pool():
     answers = np.asarray([[0] * 5 + [1] * 4 + [2, 3, -1]])
     exact = reference("majority", answers[0].tolist(), None, 4)
-    found = majority(pool_of(answers), [4], draw(12, 20_000, seed=5))[0, 0]
+    found = outcomes(pool_of(answers), "majority", [4], draw(12, 20_000, seed=5)).mean()
     assert abs(found - exact) < 4 * np.sqrt(0.25 / 20_000)
 
 
@@ -162,6 +160,19 @@ def test_pass_at_k_is_stable_at_2048_samples():
     answers[0, 0] = 0
     ks = [1, 2, 64, 1024, 2048]
     np.testing.assert_allclose(pass_at_k(pool_of(answers), ks)[0], np.asarray(ks) / 2048, rtol=1e-10)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 2.0])
+@pytest.mark.parametrize("kind", ["majority", "best_of_n_weighted:v"])
+def test_votes_are_the_same_however_they_are_added_up(monkeypatch, kind, share):
+    """By a matrix product (0), by sums over a class's own samples (2), or some one way and some the other."""
+    rng = np.random.default_rng(7)
+    answers = np.minimum(rng.geometric(0.2, (12, 64)) - 2, 14)
+    pool = pool_of(answers, rng.choice([0.0, 0.25, 0.5, 1.0, NAN], answers.shape))
+    draws, ns = draw(64, 40), [3, 8, 64]
+    usual = outcomes(pool, kind, ns, draws)
+    monkeypatch.setattr(tally, "_LARGE", share)
+    np.testing.assert_array_equal(outcomes(pool, kind, ns, draws), usual)
 
 
 def test_nothing_answered_is_wrong_everywhere():
@@ -187,7 +198,7 @@ def test_probe_is_the_mean_of_the_scored_first_samples():
         (lambda p: pass_at_k(p, [0]), "n = 0"),
         (lambda p: best_of_n(p, "x", [1]), "no score 'x'; it has: v"),
         (lambda p: outcomes(p, "mode", [1], draw(3, 2)), "no selector 'mode'"),
-        (lambda p: majority(p, [3], draw(9, 2)), "the draws order 9 samples"),
+        (lambda p: best_of_n_weighted(p, "v", [3], draw(9, 2)), "the draws order 9 samples"),
         (lambda p: p.first(0), "no first 0"),
     ],
 )

@@ -26,7 +26,7 @@ def charged_table(problems=200, runs=6, seed=0):
     values = {k: np.clip(easy + rng.normal(0, 0.4 / k, (runs, problems)), 0, 1) for k in (2, 4)}
     total = np.asarray([[v.total * 50.0] for v in variants])
     cost = np.broadcast_to(total, (len(variants), problems))
-    return ChargedTable(tuple(variants), np.asarray(outcome), cost, cost * 1e6, values)
+    return ChargedTable(tuple(variants), np.asarray(outcome), cost, cost * 2, cost * 1e6, values)
 
 
 def test_probes_are_among_a_pools_samples_and_on_top_of_a_search():
@@ -40,7 +40,8 @@ def test_the_charged_policy_buys_a_probe_that_pays_and_stays_in_its_budget():
     table = charged_table()
     found = cross_validate_charged(table, [16])
     assert found.accuracy[0] > 0.7  # the fixed arms get 0.5
-    assert found.generations[0] == 16 and found.tokens[0] == pytest.approx(800)
+    assert found.generations[0] == 16 and found.tokens[0] == pytest.approx(2400)
+    assert found.per_problem_cost["completion_tokens"].mean() == pytest.approx(800)
     row = fit_charged(table, [16], held_out=found)[0]
     assert row.probe == 4 and len(row.entries) == 5 and row.held_out == found.accuracy[0]
     assert row.entries[0].arm.strategy == "majority" and row.entries[4].arm == Arm("beam", 12)
@@ -56,6 +57,17 @@ def test_a_useless_probe_is_not_bought():
     assert row.probe == 0 and row.thresholds == () and len(row.entries) == 1
 
 
+def test_a_tie_goes_to_the_arm_that_reads_less():
+    """At one sample the weighted vote and majority are one arm, but only one of them pays a verifier."""
+    variants = tuple(Variant.pool(Arm(name, 1), 0) for name in ("best_of_n_weighted", "majority"))
+    outcome, sampled = np.full((2, 3, 20), 0.5), np.full((2, 20), 50.0)
+    read = np.asarray([[80.0] * 20, [0.0] * 20])
+    table = ChargedTable(variants, outcome, sampled, read, sampled + read, {})
+    assert fit_charged(table, [1])[0].entries[0].arm.strategy == "majority"
+    found = cross_validate_charged(table, [1])
+    assert found.tokens[0] == found.flops[0] == 50
+
+
 def test_the_charged_policy_is_not_chosen_where_it_is_measured():
     # variant i is right on problem i alone: in-sample the policy looks good, held out it is worth nothing
     problems = 10
@@ -63,7 +75,7 @@ def test_the_charged_policy_is_not_chosen_where_it_is_measured():
     outcome = np.repeat(np.eye(problems)[:, None, :], 2, axis=1)
     values = {1: np.tile(np.linspace(1, 0, problems), (2, 1))}
     cost = np.ones((problems, problems))
-    table = ChargedTable(variants, outcome, cost, cost, values)
+    table = ChargedTable(variants, outcome, cost, cost, cost, values)
     assert max(e.accuracy for e in fit_charged(table, [4])[0].entries) == 0.5
     assert cross_validate_charged(table, [4]).accuracy[0] == 0.0
 
@@ -87,7 +99,7 @@ def test_charged_thresholds_come_from_the_training_half_alone():
         ({"probe_value": {}}, "values of its 2-sample probes"),
         ({"outcome": np.full((6, 6, 200), 2.0)}, r"in \[0, 1\]"),
         ({"outcome": np.zeros((6, 200))}, r"\[variants, runs, problems\]"),
-        ({"tokens": np.zeros((6, 3))}, r"\[variants, problems\]"),
+        ({"verifier_tokens": np.zeros((6, 3))}, r"\[variants, problems\]"),
     ],
 )
 def test_a_bad_charged_table_is_refused(change, message):

@@ -251,6 +251,10 @@ def test_the_summary_keeps_to_its_contract(finished: Path) -> None:
         for name in ("oracle", "predicted", "charged"):
             assert row[f"{name}_generations"] <= row["budget"] + 1e-9
             assert len(row[f"{name}_arms"]) == 5
+        votes = [a for a in summary["arms"] if a["strategy"] == "majority" and a["budget"] == row["budget"]]
+        assert row["majority_completion_tokens"] == votes[0]["completion_tokens"]
+        for name in ("oracle", "predicted", "charged", "best_of_n"):
+            assert 0 < row[f"{name}_completion_tokens"] < row[f"{name}_flops"]
     trees = json.loads((finished / "trees.json").read_text())
     assert len(trees) == 6 and all(len(tree["nodes"]) > 4 for tree in trees)
 

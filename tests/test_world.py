@@ -1,13 +1,15 @@
 """The small world: problems are right, disjoint and seeded; writers err as they should."""
 
+import hashlib
 import itertools
+import json
 import re
 
 import numpy as np
 
 from mull.answers import extract_answer
 from mull.tiny.load import problem, problems
-from mull.tiny.world import BROAD, LARGEST, Fact, Story, calculate, draw, split_of, stories
+from mull.tiny.world import BROAD, LARGEST, PRACTICE, Fact, Story, calculate, draw, split_of, stories
 from mull.tiny.writers import MEAN_RATE, Writer
 
 PERFECT = Writer(dict.fromkeys(MEAN_RATE, 0.0))
@@ -18,6 +20,22 @@ def test_streams_are_seeded_and_without_repeats() -> None:
     assert first == [s.prompt for s in itertools.islice(stories("validation", 3), 40)]
     assert len(set(first)) == 40
     assert first != [s.prompt for s in itertools.islice(stories("validation", 4), 40)]
+
+
+def digest(lines: list[str]) -> str:
+    return hashlib.blake2b("\n".join(lines).encode(), digest_size=16).hexdigest()
+
+
+def test_the_500_test_problems_are_what_they_have_always_been() -> None:
+    """Every published figure is about these, in this order; verifiers were trained on such streams."""
+    told = problems()
+    assert len(told) == 500
+    assert digest([p.id for p in told]) == "f96a451a2080b8c5d3973bab5415efb6"
+    whole = [json.dumps([p.id, p.prompt, p.gold, dict(p.meta)], sort_keys=True) for p in told]
+    assert digest(whole) == "1f776d99203ae7dfa2e5f53b023b7e5d"
+    rng = np.random.default_rng(5)
+    assert digest([draw(rng, BROAD).prompt for _ in range(300)]) == "9edf54c23eeaa380abba960499558511"
+    assert digest([draw(rng, PRACTICE).prompt for _ in range(300)]) == "8c3c9fe5cd309d6385e9053bc6088b54"
 
 
 def test_splits_are_disjoint_by_hash() -> None:

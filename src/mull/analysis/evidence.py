@@ -26,7 +26,7 @@ from mull.study.folder import Recorded
 from mull.study.plan import Kind, live
 
 Floats = NDArray[np.float64]
-#: Random orders of the pool that accuracies between 2 and S samples are averaged over.
+#: Random orders of the pool that weighted votes of between 2 and S samples are averaged over.
 DRAWS = 1000
 
 

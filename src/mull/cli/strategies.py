@@ -6,7 +6,12 @@ import argparse
 import json
 from typing import Any
 
-_NEEDS = {"none": "no verifier", "outcome": "a verifier", "process": "a process verifier", "revision": "a verifier"}
+_NEEDS = {
+    "none": "no verifier",
+    "outcome": "a verifier",
+    "process": "a process verifier",
+    "revision": "a verifier",
+}
 
 
 def add(commands: Any) -> None:

@@ -205,6 +205,8 @@ def _weights(pool: Pool, score: str) -> Singles:
 def _voted(pool: Pool, weights: Singles, ns: Sequence[int], draws: Draws | None) -> Floats:
     """Accuracy of the answer with the largest summed weight of n: [P, len(ns)]."""
     _check(pool.samples, ns)
+    if draws is not None and draws.ranks.shape[0] != pool.samples:
+        raise MullError(f"the draws order {draws.ranks.shape[0]} samples, the pool has {pool.samples}")
     found = np.zeros((pool.problems, len(ns)))
     small = [i for i, n in enumerate(ns) if n <= 2]  # of two votes the larger wins: best of n, exactly
     keys = np.unique(weights, return_inverse=True)[1].reshape(weights.shape) + (weights.min() > 0)
@@ -216,8 +218,6 @@ def _voted(pool: Pool, weights: Singles, ns: Sequence[int], draws: Draws | None)
     members = [np.ones((pool.samples, 1), np.float32)]
     if drawn:
         draws = draws or draw(pool.samples)
-        if draws.ranks.shape[0] != pool.samples:
-            raise MullError(f"the draws order {draws.ranks.shape[0]} samples, the pool has {pool.samples}")
         members += [draws.members(ns[i]) for i in drawn]
     for row, share in shares(pool, weights, np.concatenate(members, axis=1)):
         found[row, whole] = share[0]

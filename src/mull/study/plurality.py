@@ -11,13 +11,14 @@ right class w and m = 1, 2, ... votes for it,
     P(w has m, every other class at most m, n drawn) / P(n drawn),
 
 with a factor 1 / (t + 1) where t others also have m. That factor is the integral of u^t over
-0..1, which Gauss-Legendre nodes give exactly for as many ties as there can be; what is left
-is the probability of a sum of independent numbers, a product of characteristic functions.
+0..1, which a few Gauss-Legendre nodes give for every t that can be; what is left is the
+probability of a sum of independent numbers, a product of characteristic functions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,8 @@ from mull.study.pools import Bools, Floats, Ints, Pool
 _NEGLIGIBLE = 1e-17
 #: The natural logarithm that stands for that of 0.
 _NOTHING = -700.0
+#: Complex numbers held at a time for the problems of one step: 64 MB.
+_BLOCK = 4_000_000
 _Complex = NDArray[np.complex128]
 
 
@@ -79,18 +82,24 @@ def _won(values: Ints, others: Floats, place: Ints, samples: int, n: int) -> Flo
             rivals[:, values < m] = 0
             used = np.nonzero(rivals.any(axis=0))[0]
             rivals = rivals[:, used]
-            ties = int(min(rivals.sum(axis=1).max(initial=0), n // m - 1))
-            nodes, weights = np.polynomial.legendre.leggauss(ties // 2 + 1)
-            u = (nodes[:, None, None] + 1) / 2
-            logs = _log(below[used] + u * votes[used, m, None] * turn)  # [nodes, used, angles]
+            u, weights = _nodes(int(min(rivals.sum(axis=1).max(initial=0), n // m - 1)))
+            logs = _log(below[used] + u[:, None, None] * votes[used, m, None] * turn)  # [u, used, angles]
             rest = samples - values[place[rows]] - rivals @ values[used]
-            total = np.exp(_product(rivals, logs) + rest[:, None, None] * free)
             back = halves * np.exp(-1j * angle * (n - m))
-            chance = (total.real @ back.real - total.imag @ back.imag) @ weights / 2
-            share[rows] += votes[place[rows], m] * chance
+            for part in np.array_split(np.arange(len(rows)), 1 + len(rows) * len(u) * len(angle) // _BLOCK):
+                total = np.exp(_product(rivals[part], logs) + rest[part, None, None] * free)
+                chance = (total.real @ back.real - total.imag @ back.imag) @ weights
+                share[rows[part]] += votes[place[rows[part]], m] * chance
         rising = int(np.searchsorted(values, m))  # the smaller ones have all their votes already
         below[rising:] += votes[rising:, m, None] * turn
     return np.asarray(share / drawn[n])
+
+
+@cache
+def _nodes(degree: int) -> tuple[Floats, Floats]:
+    """Places and weights that integrate 1, u, ... u^``degree`` over 0..1: to 1e-12, most of them exactly."""
+    places, weights = np.polynomial.legendre.leggauss(min(degree // 2 + 1, 8 + int(2.2 * degree**0.5)))
+    return (places + 1) / 2, weights / 2
 
 
 def _binomial(sizes: Ints, p: float, most: int) -> Floats:

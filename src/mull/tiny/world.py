@@ -14,15 +14,18 @@ text, so no seed can leak a test problem into training.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import cache
+from typing import Literal, TypeVar
 
 import numpy as np
 
 Kind = Literal["base", "more", "fewer", "times", "rmore", "rfewer", "rtimes", "sum"]
 Split = Literal["train", "validation", "test"]
 Op = Literal["+", "-", "*", "/"]
+T = TypeVar("T")
 
 NAMES = ("Ann", "Ben", "Cam", "Dan", "Eve", "Fay", "Gus", "Hal", "Ida", "Jon", "Kim", "Leo")
 ITEMS = ("apples", "books", "coins", "eggs", "pens", "shells")
@@ -31,6 +34,7 @@ REVERSED: dict[str, Op] = {"rmore": "-", "rfewer": "+", "rtimes": "/"}
 _OP: dict[str, Op] = {"more": "+", "fewer": "-", "times": "*", "sum": "+", **REVERSED}
 _SIZES = (30, 99, 999)
 _KIND_WEIGHTS = {"more": 0.37, "fewer": 0.37, "times": 0.18, "sum": 0.08}
+_KINDS = tuple(_KIND_WEIGHTS)
 #: No true value of a problem is larger.
 LARGEST = 999
 
@@ -177,12 +181,12 @@ def stories(split: Split, seed: int, mix: Mix = WORLD) -> Iterator[Story]:
 
 def draw(rng: np.random.Generator, mix: Mix = WORLD) -> Story:
     """One problem of ``mix``, whatever its split."""
-    steps = 1 + int(rng.choice(len(mix.steps), p=mix.steps))
-    limit = int(rng.choice(_SIZES, p=mix.sizes))
-    backwards = float(rng.choice((0.0, 0.3, 0.7), p=(0.3, 0.35, 0.35)))
-    unneeded = int(rng.choice((0, 1, 2), p=(0.55, 0.3, 0.15)))
-    shuffled = bool(rng.random() < mix.shuffled)
-    people = [str(name) for name in rng.permutation(NAMES)]
+    steps = 1 + _index(rng, mix.steps)
+    limit = _SIZES[_index(rng, mix.sizes)]
+    backwards = (0.0, 0.3, 0.7)[_index(rng, (0.3, 0.35, 0.35))]
+    unneeded = _index(rng, (0.55, 0.3, 0.15))
+    shuffled = rng.random() < mix.shuffled
+    people = [NAMES[i] for i in rng.permutation(len(NAMES))]
     values = {people.pop(): int(rng.integers(2, limit + 1))}
     facts = [Fact("base", next(iter(values)), next(iter(values.values())))]
     chain: list[Fact] = []
@@ -194,10 +198,10 @@ def draw(rng: np.random.Generator, mix: Mix = WORLD) -> Story:
         chain.append(told[-1])
         previous = told[-1].subject
     for _ in range(unneeded):
-        about = str(rng.choice(sorted(values)))
+        about = _one(rng, sorted(values))
         facts += _relation(rng, people, about, values, limit, backwards, sums=False)
     order = rng.permutation(len(facts)) if shuffled else range(len(facts))
-    item = str(rng.choice(ITEMS))
+    item = _one(rng, ITEMS)
     return Story(item, tuple(facts[i] for i in order), tuple(chain))
 
 
@@ -213,10 +217,10 @@ def _relation(
     """Facts that give one more person a number from ``about``; the relation comes last."""
     have = values[about]
     subject = people.pop()
-    reverse = bool(rng.random() < backwards)
+    reverse = rng.random() < backwards
     top = min(max(limit, 2 * have), LARGEST)
     step = max(limit * 2 // 3, 10)
-    numbers = {
+    numbers: dict[str, Sequence[int]] = {
         "more": range(2, min(step, top - have) + 1),
         "fewer": range(2, min(step, have - 1) + 1),
         "times": [k for k in range(2, 6) if (have % k == 0 if reverse else have * k <= top)],
@@ -224,9 +228,8 @@ def _relation(
     }
     if reverse:  # told from the other person: "more" is solved by minus, and the reverse
         numbers["more"], numbers["fewer"] = numbers["fewer"], numbers["more"]
-    weights = np.array([w if numbers[k] else 0.0 for k, w in _KIND_WEIGHTS.items()])
-    kind = str(rng.choice(list(_KIND_WEIGHTS), p=weights / weights.sum()))
-    number = int(rng.choice(numbers[kind]))
+    kind = _KINDS[_index(rng, _kind_shares(tuple(k for k in _KINDS if numbers[k])))]
+    number = _one(rng, numbers[kind])
     if kind == "sum":
         third = people.pop()
         values[third] = number
@@ -235,3 +238,30 @@ def _relation(
     fact = Fact(("r" + kind if reverse else kind), subject, number, about)  # type: ignore[arg-type]
     values[subject] = calculate(fact.op, have, number)
     return [fact]
+
+
+# NumPy's own ``Generator.choice`` spends its time on checks. The draws below take the same numbers from
+# the stream and make the same choices of them, so that every problem stays what it was.
+
+
+def _one(rng: np.random.Generator, items: Sequence[T]) -> T:
+    """One of ``items``, each with the same chance."""
+    return items[int(rng.integers(len(items)))]
+
+
+def _index(rng: np.random.Generator, shares: tuple[float, ...]) -> int:
+    """An index, by its share."""
+    return bisect_right(_cumulative(shares), rng.random())
+
+
+@cache
+def _cumulative(shares: tuple[float, ...]) -> list[float]:
+    rising = np.cumsum(shares)
+    return [float(end) for end in rising / rising[-1]]
+
+
+@cache
+def _kind_shares(possible: tuple[str, ...]) -> tuple[float, ...]:
+    """Each kind's share where only some are ``possible``."""
+    weights = np.array([w if kind in possible else 0.0 for kind, w in _KIND_WEIGHTS.items()])
+    return tuple(float(share) for share in weights / weights.sum())

@@ -175,6 +175,7 @@ function optimalFigure() {
     const row = ratios[policy];
     note.textContent = !row ? "No policy reaches an accuracy in common with best-of-N weighted; there is no ratio to draw."
       : `Bracket: at ${percent(row.accuracy)} % accuracy best-of-N weighted spends ×${row.generations.toFixed(2)} the generations`
+        + (isNumber(row.completion_tokens) ? `, ×${row.completion_tokens.toFixed(2)} the completion tokens` : "")
         + (isNumber(row.flops) ? ` and ×${row.flops.toFixed(2)} the FLOPs` : "") + ` of the ${policy} policy`
         + (row.generations < 1 ? ": here the policy is the dearer one." : ".");
   };
@@ -190,8 +191,9 @@ function optimalFigure() {
     body: [legend(kinds, [chart]), chart.root, note, ratioTable(ratios),
       missing.length && bracketed.length ? el("p.quiet", {}, `No equal-accuracy ratio for: ${missing.join(", ")}.`) : null],
     table: numbers(rows.flatMap((r) => kinds.map((k) => [k.label, r.budget, percent(r[k.key], 2), span(r[`${k.key}_ci95`], 2),
-      isNumber(r[`${k.key}_sd`]) ? percent(r[`${k.key}_sd`], 2) : null, full(r[`${k.key}_generations`]), full(r[`${k.key}_flops`])])),
-    ["Curve", "Budget", "Accuracy %", "95 % interval", "SD over splits", "Generations", "FLOPs"]) });
+      isNumber(r[`${k.key}_sd`]) ? percent(r[`${k.key}_sd`], 2) : null, full(r[`${k.key}_generations`]), full(r[`${k.key}_completion_tokens`]),
+      full(r[`${k.key}_flops`])])),
+    ["Curve", "Budget", "Accuracy %", "95 % interval", "SD over splits", "Generations", "Completion tokens", "FLOPs"]) });
 }
 
 function ratioTable(ratios) {
@@ -204,8 +206,10 @@ function ratioTable(ratios) {
   };
   const at = [...new Set(POLICIES.flatMap((p) => (ratios[p]?.at ?? []).map((r) => r.budget)))].sort((a, b) => a - b);
   const found = (p, budget) => (ratios[p]?.at ?? []).find((r) => r.budget === budget)?.generations;
-  return tableOf(["Difficulty", "Generations", "FLOPs", "At accuracy %", ...at.map((b) => `At best-of-N@${b}`)],
-    POLICIES.map((p) => [p, cell(ratios[p], "generations"), cell(ratios[p], "flops"), percent(ratios[p]?.accuracy),
+  const units = Object.entries({ generations: "Generations", completion_tokens: "Completion tokens", flops: "FLOPs" })
+    .filter(([unit]) => unit !== "completion_tokens" || POLICIES.some((p) => isNumber(ratios[p]?.[unit])));
+  return tableOf(["Difficulty", ...units.map(([, name]) => name), "At accuracy %", ...at.map((b) => `At best-of-N@${b}`)],
+    POLICIES.map((p) => [p, ...units.map(([unit]) => cell(ratios[p], unit)), percent(ratios[p]?.accuracy),
       ...at.map((b) => (isNumber(found(p, b)) ? found(p, b).toFixed(2) : "not reached"))]),
     { caption: "Compute that best-of-N weighted needs over compute that the policy needs, at equal accuracy, with 95 % intervals; above 1 the policy saves. Right: the same in generations at best-of-N weighted's accuracy at each budget." });
 }

@@ -25,7 +25,7 @@ def main() -> None:
     size = pool.samples
     first = pool.correct.mean(axis=1)
     reach = estimators.pass_at_k(pool, [size])[:, 0]
-    majority = estimators.majority(pool, [size], evidence.draws)[:, 0]
+    majority = estimators.majority(pool, [size])[:, 0]
     weighted = estimators.best_of_n_weighted(pool, "prm", [size], evidence.draws)[:, 0]
     bins = quantile_bins(oracle(pool), ids=[p.id for p in evidence.recorded.problems])
     by_bin = [first[bins.labels == b].mean() for b in range(bins.count)]

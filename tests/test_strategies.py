@@ -25,6 +25,10 @@ VARIANTS: dict[str, list[dict[str, int | str]]] = {
     "revise": [{"chains": 1}, {"chains": 2}, {"chains": 4, "length": 2}],
     "revise_majority": [{"chains": 2}],
     "beam_revise": [{"width": 2, "chains": 2}, {"width": 4, "chains": 4}],
+    "score_stop": [{"price": 0.0}],  # an early stop is no test of the budget
+    "shortest_first": [{}, {"k": 2}],
+    "width_depth": [{}, {"effort": 1.0, "keep_high": 0.5}],
+    "marginal": [{}, {"cap": 1000}],
     "lookahead": [{"k": 0}, {"k": 1}, {"k": 3}, {"k": 1, "width": "sqrt"}],
 }
 ARMS = [

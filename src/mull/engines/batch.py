@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mull.cost import Cost
-from mull.engines.attention import Plan
+from mull.engines.attention import SHARED, Plan
 from mull.engines.base import Continuation, Job
-from mull.engines.draw import choose, uniforms
+from mull.engines.draw import choose, drawn, streams
 from mull.engines.lanes import Ints, Lanes, Run
 from mull.engines.llama import Llama, forward
 from mull.engines.prefill import Extension, extend
@@ -24,11 +25,12 @@ from mull.engines.prefixes import Key, Node, Prefixes
 from mull.engines.words import Words
 from mull.trace import Finish, Step
 
-#: Prefixes computed in one pass, and how far ahead among the waiting tasks they are sought.
-PREFILL_LANES = 8
+#: Prefixes, and about how many rows, computed in one pass; how far ahead among the waiting tasks
+#: prefixes are sought.
+PREFILL_LANES, PREFILL_ROWS = 16, 768
 LOOK_AHEAD = 8
-#: A run of so many lanes of one base is kept together.
-WORTH_A_MOVE = 8
+#: Tasks are admitted when this part of the lanes is free: one over it.
+REFILL = 4
 NO_CAP = 1 << 62
 
 
@@ -68,29 +70,31 @@ class Batch:
         self.model, self.words, self.prefixes, self.waiting = model, words, prefixes, waiting
         self.done: dict[int, Continuation] = {}
         self.computed_tokens = 0
-        width = min(width, len(waiting))
-        self.lanes = Lanes(model, width)
+        self.width = min(width, len(waiting))
+        self.refill = max(1, self.width // REFILL)
+        self.lanes = Lanes(model, self.width)
         self.scratch = Lanes(model, PREFILL_LANES)
         self.starts: list[Start] = []
         self.plan = Plan([])
         #: Nodes computed for tasks that still wait, and the tokens that took.
         self.ready: dict[Key, tuple[Node, int]] = {}
         room = min(128, max(task.limit for task in waiting))
-        self.sampled = np.zeros((width, room), np.int64)
-        self.logprobs = np.zeros((width, room), np.float32)
-        # Rows: token, depth, count, limit, steps left, seed, base.
-        self.state = np.zeros((7, width), np.int64)
-        self.temperature = np.zeros(width)
+        self.sampled = np.zeros((self.width, room), np.int64)
+        self.logprobs = np.zeros((self.width, room), np.float32)
+        # Rows: token, depth, count, limit, steps left, stream, base.
+        self.state = np.zeros((7, self.width), np.int64)
+        self.temperature = np.zeros(self.width)
 
     def go(self) -> None:
         """Sample until no task waits and no lane is active."""
-        self._admit(list(range(self.lanes.count)))
+        self._admit()
+        self._plan()
         while self.starts:
             active = len(self.starts)
-            token, depth, count, limit, left, seed, _ = self.state[:, :active]
+            token, depth, count, limit, left, stream, _ = self.state[:, :active]
             logits = forward(self.model, self.lanes, token, depth, self.plan)
             self.computed_tokens += active
-            uniform = uniforms(seed.view(np.uint64), count.view(np.uint64))
+            uniform = drawn(stream.view(np.uint64), count.view(np.uint64))
             chosen, logprob, good = choose(logits, self.temperature[:active], uniform)
             if count.max() >= self.sampled.shape[1]:
                 self.sampled = np.concatenate([self.sampled, np.zeros_like(self.sampled)], axis=1)
@@ -104,45 +108,35 @@ class Batch:
             left -= self.words.ends[chosen]
             over = (count >= limit) | (left <= 0) | ~good | self.words.last[chosen]
             if over.any():
-                free = np.flatnonzero(over).tolist()
-                for lane in free:
+                for lane in np.flatnonzero(over).tolist():
                     self._record(lane, bool(good[lane]))
-                self._admit(free)
+                self._close(over)
+                self._admit()
+                self._plan()
 
-    def _admit(self, free: list[int]) -> None:
-        """Put waiting tasks into free lanes; close up the lanes that are left over."""
-        tasks = [self.waiting.pop() for _ in range(min(len(free), len(self.waiting)))]
+    def _admit(self) -> None:
+        """Put waiting tasks into lanes behind the active ones, many at once.
+
+        Lanes are in the order of admission: those side by side are of like depth and, tasks
+        being sorted, go on from the same base.
+        """
+        free = min(self.width - len(self.starts), len(self.waiting))
+        if free < min(self.refill, len(self.waiting)) or not free:
+            return
+        tasks = [self.waiting.pop() for _ in range(free)]
         nodes = self._nodes(tasks)
-        for task in tasks:
+        first = len(self.starts)
+        for lane, task in enumerate(tasks, first):
             node, computed = nodes[task.key]
             nodes[task.key] = node, 0  # the first task of a prefix pays for it
-            lane = self._place(node, free)
             node.restore(self.lanes, lane)
-            self.starts[lane : lane + 1] = [Start(task, node, computed)]
+            self.starts.append(Start(task, node, computed))
             last = task.key[1][-1] if task.key[1] else task.prompt[-1]
             cap = NO_CAP if task.job.steps is None else task.job.steps
             self.state[:, lane] = last, node.end, 0, task.limit, cap, task.seed, id(node.base)
             self.temperature[lane] = task.job.temperature
-        self._close(free)
-        self._plan()
-
-    def _place(self, node: Node, free: list[int]) -> int:
-        """Take a free lane for a task, beside a run of its base if that is worth a move."""
-        active, base = len(self.starts), id(node.base)
-        if free[0] >= active or self.state[6, free[0]] == base:
-            return free.pop(0)
-        run = np.flatnonzero(self.state[6, :active] == base)
-        if len(run) < WORTH_A_MOVE:
-            return free.pop(0)
-        after, before = int(run[-1]) + 1, int(run[0]) - 1
-        lane = after if after < active else before
-        if lane in free:
-            free.remove(lane)
-        elif lane >= 0:
-            self._move(np.array([lane]), np.array([free.pop(0)]))
-        else:
-            lane = free.pop(0)
-        return lane
+        new = self.state[:, first : len(self.starts)]
+        new[5] = streams(new[5].view(np.uint64)).view(np.int64)
 
     def _nodes(self, tasks: Sequence[Task]) -> dict[Key, tuple[Node, int]]:
         """The node of every task's prefix, and how many tokens were computed for it."""
@@ -193,48 +187,62 @@ class Batch:
     def _extended(self, extensions: Sequence[Extension]) -> dict[Key, tuple[Node, int]]:
         """Run extensions, remember their nodes."""
         result: dict[Key, tuple[Node, int]] = {}
-        for at in range(0, len(extensions), PREFILL_LANES):
-            batch = extensions[at : at + PREFILL_LANES]
-            extend(self.model, self.scratch, batch)
-            for lane, each in enumerate(batch):
-                node = each.made(self.scratch, lane)
+        batch: list[Extension] = []
+        rows = 0
+        for last, each in enumerate(extensions, 1 - len(extensions)):
+            batch.append(each)
+            rows += len(each.tokens)
+            if len(batch) < PREFILL_LANES and rows < PREFILL_ROWS and last:
+                continue
+            extend(self.model, self.scratch, batch, outputs=False)
+            for lane, done in enumerate(batch):
+                node = done.made(self.scratch, lane)
                 self.prefixes.put(node)
-                self.computed_tokens += len(each.tokens)
-                result[each.key] = node, len(each.tokens)
+                self.computed_tokens += len(done.tokens)
+                result[done.key] = node, len(done.tokens)
+            batch, rows = [], 0
         return result
 
-    def _close(self, gaps: Sequence[int]) -> None:
-        """Move the last lanes into gaps, so that active lanes come first."""
-        gone = {lane for lane in gaps if lane < len(self.starts)}
-        left = len(self.starts) - len(gone)
-        holes = [lane for lane in gone if lane < left]
-        if holes:
-            movers = [lane for lane in range(left, len(self.starts)) if lane not in gone]
-            self._move(np.array(movers), np.array(holes))
-        del self.starts[left:]
+    def _close(self, over: NDArray[np.bool_]) -> None:
+        """Close the gaps that finished lanes leave, with few moves.
+
+        Segments keep their order: lanes side by side that read one base, or bases that few
+        share, and are of like depth.
+        """
+        bases, lanes = self.state[6, : len(over)], np.flatnonzero(~over)
+        cuts = np.flatnonzero(np.diff(bases, prepend=-1, append=-1))
+        sizes = np.diff(cuts)
+        few = sizes < SHARED
+        begins = np.zeros(len(over), np.int64)
+        begins[self.plan.cuts] = 1
+        begins[cuts[:-1][~(few & np.concatenate([[False], few[:-1]]))]] = 1
+        segments = (np.cumsum(begins) - 1)[lanes]
+        stops = np.cumsum(np.bincount(segments))
+        starts = np.concatenate([[0], stops[:-1]])
+        stay = (lanes >= starts[segments]) & (lanes < stops[segments])
+        if not stay.all():
+            holes = np.ones(len(lanes), np.bool_)
+            holes[lanes[stay]] = False
+            self._move(lanes[~stay], np.flatnonzero(holes))
+        del self.starts[len(lanes) :]
 
     def _move(self, source: Ints, target: Ints) -> None:
-        """Move lanes with their state."""
-        self.lanes.copy(source, target, int(self.state[1, source].max()))
+        """Move lanes down, with their state; both ascend, so none is overwritten before it is moved."""
         for array in (self.sampled, self.logprobs, self.temperature):
             array[target] = array[source]
         self.state[:, target] = self.state[:, source]
-        moved = [self.starts[lane] for lane in source.tolist()]
-        for lane, start in zip(target.tolist(), moved, strict=True):
-            self.starts[lane] = start
+        for a, b, depth in zip(source.tolist(), target.tolist(), self.state[1, target].tolist(), strict=True):
+            self.lanes.copy(a, b, depth)
+            self.starts[b] = self.starts[a]
 
     def _plan(self) -> None:
-        """Group neighbouring lanes of one base, once they are sorted if that pays."""
+        """Group neighbouring lanes of one base."""
         active = len(self.starts)
         if not active:
             return
         bases = self.state[6, :active]
-        cuts = np.flatnonzero(bases[1:] != bases[:-1]) + 1
-        if len(cuts) > 2 * len(set(bases.tolist())) + WORTH_A_MOVE:
-            self._move(np.argsort(bases, kind="stable"), np.arange(active))
-            cuts = np.flatnonzero(bases[1:] != bases[:-1]) + 1
-        ends = [0, *cuts.tolist(), active]
-        runs = [Run(self.starts[a].node.base, b - a) for a, b in pairwise(ends)]
+        cuts = (np.flatnonzero(bases[1:] != bases[:-1]) + 1).tolist()
+        runs = [Run(self.starts[a].node.base, b - a) for a, b in pairwise([0, *cuts, active])]
         self.plan = Plan(runs, self.lanes)
 
     def _record(self, lane: int, good: bool) -> None:

@@ -17,8 +17,18 @@ _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 def uniforms(seeds: NDArray[np.uint64], counts: NDArray[np.uint64]) -> NDArray[np.float64]:
     """A number in [0, 1) for the i-th token of a seed: splitmix64 of (seed, i)."""
+    return drawn(streams(seeds), counts)
+
+
+def streams(seeds: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Where the numbers of a seed begin, for :func:`drawn`."""
     # The seed is mixed before the count is added: neighbouring seeds share no stretch.
-    z = _mixed(_mixed(seeds + _GOLDEN) + (counts + np.uint64(1)) * _GOLDEN)
+    return _mixed(seeds + _GOLDEN)
+
+
+def drawn(begin: NDArray[np.uint64], counts: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """A number in [0, 1) for the i-th token of a stream."""
+    z = _mixed(begin + (counts + np.uint64(1)) * _GOLDEN)
     # 52 bits, so that the product with a sum is below the sum after rounding, too.
     return np.asarray((z >> np.uint64(12)) * 2.0**-52)
 

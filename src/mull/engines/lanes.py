@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Protocol
 
 import numpy as np
@@ -80,6 +81,21 @@ class Span:
     rows: int
 
 
+class Buffers:
+    """Named arrays used again from pass to pass: their memory is mapped, and often still in a cache."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, Floats] = {}
+
+    def floats(self, name: str, *shape: int) -> Floats:
+        """An array of this shape, whatever it holds; valid until the name is asked for again."""
+        size = prod(shape)
+        held = self._held.get(name)
+        if held is None or held.size < size:
+            held = self._held[name] = np.zeros(size, np.float32)
+        return held[:size].reshape(shape)
+
+
 class Lanes:
     """Room for the keys and values of ``count`` traces beyond their bases; grows on demand.
 
@@ -91,6 +107,7 @@ class Lanes:
 
     def __init__(self, model: Shape, count: int, depth: int = 5 * TILE):
         self._model, self.count = model, count
+        self.buffers = Buffers()
         self.keys, self.values = self._room(depth)
         self.copied_keys: Floats = np.zeros(0, np.float32)
         self.copied_values: Floats = np.zeros(0, np.float32)
@@ -131,8 +148,8 @@ class Lanes:
         """A copy of the keys and values of some positions of a lane."""
         return self.keys[:, :, lane, :, start:end].copy(), self.values[:, :, lane, start:end].copy()
 
-    def copy(self, source: Ints, target: Ints, depth: int) -> None:
-        """Copy the first ``depth`` positions of lanes to as many lanes."""
+    def copy(self, source: int, target: int, depth: int) -> None:
+        """Copy the first ``depth`` positions of a lane to another."""
         self.keys[:, :, target, :, :depth] = self.keys[:, :, source, :, :depth]
         self.values[:, :, target, :depth] = self.values[:, :, source, :depth]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from mull.cost import ModelSize
 from mull.engines.attention import Attention, Plan
 from mull.engines.lanes import Floats, Ints, Lanes, Span, ceil_to
 from mull.errors import MullError
+
+Turns = NDArray[np.complex64]
 
 
 @dataclass(frozen=True)
@@ -38,14 +40,18 @@ class Layer:
 
 @dataclass(frozen=True)
 class Llama:
-    """A checkpoint, ready to run. ``head`` has ``outputs`` columns and zero padding."""
+    """A checkpoint, ready to run.
+
+    ``head`` has ``outputs`` columns and zero padding; ``turns`` is [position, heads x head
+    size / 2]: what a position turns the pairs of every query head by.
+    """
 
     layers: tuple[Layer, ...]
     embedding: Floats
     head: Floats
     bias: Floats | None
     outputs: int
-    turns: NDArray[np.complex64]
+    turns: Turns
     heads: int
     kv_heads: int
     head_dim: int
@@ -73,51 +79,94 @@ def forward(
     depths: Ints,
     plan: Plan,
     spans: Sequence[Span] | None = None,
+    outputs: bool = True,
 ) -> Floats:
     """Run one row a token and return the head's outputs, [rows, outputs].
 
     Row i is at position ``depths[i]`` after the end of its base, which ``plan`` tells.
     Without ``spans`` row i is lane i's next token (decode). With them the rows are the spans'
     positions one after the other (prefill, scoring). Keys and values are written to the
-    lanes; a row sees its base and its lane up to itself.
+    lanes; a row sees its base and its lane up to itself. Without ``outputs`` that is all
+    that is done, and what only the outputs need is left out.
     """
-    rows, hd, groups = len(tokens), model.head_dim, model.kv_heads
-    turned = model.heads + groups
-    lane = np.arange(rows) if spans is None else np.repeat([s.lane for s in spans], [s.rows for s in spans])
-    context = ceil_to(int(depths.max()) + 1)
-    lanes.reserve(context)
-    turns = np.empty((rows, turned, hd // 2), np.complex64)
-    turns[:] = model.turns[depths + plan.offsets][:, None]
-    flat_turns = turns.reshape(rows, -1)  # one loop instead of one a head for the product below
-    attention = Attention(model.heads, lanes, depths, plan, spans)
-    x = np.zeros((ceil_to(rows), model.embedding.shape[1]), np.float32)
-    x[:rows] = model.embedding[tokens]
+    rows, floats = len(tokens), lanes.buffers.floats
+    lanes.reserve(int(depths.max()) + 1)
+    attention = plan.attention(model.heads, lanes, depths, spans)
+    turns = model.turns[depths + plan.offsets]
+    x = floats("x", ceil_to(rows), model.embedding.shape[1])
+    x[:rows], x[rows:] = model.embedding[tokens], 0
+    normed = floats("normed", *x.shape)
+    asked = model.heads * model.head_dim
     with np.errstate(all="ignore"):  # a lane with NaN is reported by who reads its logits
         for index, layer in enumerate(model.layers):
-            qkv = _normed(x, model.eps) @ layer.qkv
-            pairs = qkv[:rows, : turned * hd].view(np.complex64)
-            pairs *= flat_turns
-            heads = qkv[:rows].reshape(rows, turned + groups, hd)
-            lanes.keys[index][:, lane, :, depths] = heads[:, model.heads : turned]
-            lanes.values[index].swapaxes(0, 1)[lane, :, depths] = heads[:, turned:]
-            x += attention.run(index, heads[:, : model.heads], len(x)) @ layer.out
-            x += _gated(_normed(x, model.eps), layer) @ layer.down
-        outputs = (_normed(x, model.eps) @ model.head)[:rows, : model.outputs]
-        return outputs if model.bias is None else outputs + model.bias
+            silent = not outputs and index == model.depth - 1
+            weights = layer.qkv[:, asked:] if silent else layer.qkv
+            qkv = floats("qkv", len(x), weights.shape[1])
+            np.matmul(_normed(x, model.eps, normed), weights, out=qkv)
+            if not silent:
+                _ask(attention, qkv[:rows, :asked], turns)
+            _write(
+                lanes, index, qkv[:rows, qkv.shape[1] - layer.qkv.shape[1] + asked :], turns, depths, spans
+            )
+            if silent:
+                break
+            x += np.matmul(attention.run(index), layer.out, out=normed)
+            x += np.matmul(_gated(_normed(x, model.eps, normed), layer, floats), layer.down, out=normed)
+        if not outputs:
+            return np.zeros((rows, 0), np.float32)
+        found = (_normed(x, model.eps, normed) @ model.head)[:rows, : model.outputs]
+        return found if model.bias is None else found + model.bias
 
 
-def _normed(x: Floats, eps: float) -> Floats:
+def _normed(x: Floats, eps: float, out: Floats) -> Floats:
     """RMS norm without its gain and without the factor sqrt(width), which the matrices hold."""
     norm = np.vecdot(x, x)
     norm += np.float32(x.shape[1] * eps)
     np.sqrt(norm, out=norm)
-    return np.asarray(x / norm[:, None], np.float32)
+    np.divide(x, norm[:, None], out=out)
+    return out
 
 
-def _gated(x: Floats, layer: Layer) -> Floats:
+def _ask(attention: Attention, query: Floats, turns: Turns) -> None:
+    """Turn the query heads to their positions."""
+    pairs = query.view(np.complex64)
+    groups, _, wide, hd = attention.query.shape
+    if groups == 1 and wide == attention.share:
+        to = attention.query.reshape(-1, wide * hd).view(np.complex64)
+        np.multiply(pairs, turns, out=to[: len(query)])
+        return
+    heads = np.multiply(pairs, turns).view(np.float32).reshape(len(query), groups, -1, hd)
+    attention.query[:, : len(query), : attention.share] = heads.swapaxes(0, 1)
+
+
+def _write(
+    lanes: Lanes, layer: int, new: Floats, turns: Turns, depths: Ints, spans: Sequence[Span] | None
+) -> None:
+    """Put the rows' keys, turned, and values into their lanes."""
+    _, groups, _, hd, _ = lanes.keys.shape
+    keys, values = new[:, : groups * hd], new[:, groups * hd :]
+    pairs = keys.view(np.complex64)
+    pairs *= turns[:, : groups * hd // 2]
+    keys, values = keys.reshape(-1, groups, hd), values.reshape(-1, groups, hd)
+    if spans is None:
+        rows = np.arange(len(new))
+        lanes.keys[layer][:, rows, :, depths] = keys
+        lanes.values[layer].swapaxes(0, 1)[rows, :, depths] = values
+        return
+    end = 0
+    for span in spans:
+        start, end = end, end + span.rows
+        at = slice(int(depths[start]), int(depths[start]) + span.rows)
+        lanes.keys[layer][:, span.lane, :, at] = keys[start:end].transpose(1, 2, 0)
+        lanes.values[layer][:, span.lane, at] = values[start:end].transpose(1, 0, 2)
+
+
+def _gated(x: Floats, layer: Layer, floats: Callable[..., Floats]) -> Floats:
     """SwiGLU, silu(gate) * up, of both negated: their product's sign is right again."""
-    gate, up = x @ layer.gate, x @ layer.up
-    below = np.exp(gate)
+    gate, up, below = (floats(name, len(x), layer.gate.shape[1]) for name in ("gate", "up", "below"))
+    np.matmul(x, layer.gate, out=gate)
+    np.matmul(x, layer.up, out=up)
+    np.exp(gate, out=below)
     below += 1
     gate *= up
     gate /= below
@@ -167,7 +216,7 @@ def load_llama(folder: Path) -> Llama:
         _padded(head.T * (weights["model.norm.weight"] * root)[:, None]),
         weights.get("score.bias"),
         len(head),
-        np.exp(1j * angles).astype(np.complex64),
+        np.tile(np.exp(1j * angles).astype(np.complex64), heads),
         heads,
         groups,
         hd,

@@ -42,10 +42,11 @@ class Extension:
         return self.node.extended(lanes, lane, self.key, self.end, scores)
 
 
-def extend(model: Llama, lanes: Lanes, batch: Sequence[Extension]) -> list[Floats]:
+def extend(model: Llama, lanes: Lanes, batch: Sequence[Extension], outputs: bool = True) -> list[Floats]:
     """Run extensions, the i-th in lane i; the head's outputs for the tokens of each.
 
-    Extensions that stand side by side and share a base are the faster for it.
+    Extensions that stand side by side and share a base are the faster for it, and so are
+    all without ``outputs``.
     """
     for lane, each in enumerate(batch):
         if each.node is not None:
@@ -63,5 +64,5 @@ def extend(model: Llama, lanes: Lanes, batch: Sequence[Extension]) -> list[Float
             rows += runs.pop().rows
         runs.append(Run(base, rows))
     spans = [Span(lane, len(each.tokens)) for lane, each in sized]
-    outputs = forward(model, lanes, tokens, depths, Plan(runs), spans)
-    return np.split(outputs, np.cumsum([len(each.tokens) for each in batch])[:-1])
+    found = forward(model, lanes, tokens, depths, Plan(runs), spans, outputs)
+    return np.split(found, np.cumsum([len(each.tokens) for each in batch])[:-1])

@@ -1,0 +1,112 @@
+"""``mull replay``: what stopping rules would have cost and reached on recorded samples."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+_EXAMPLE = """\
+examples:
+  mull replay pool.parquet
+  mull replay pool.parquet --rules "majority@16,early_stopping(window=4),learned_marginal(price=0.02)" --json
+Rules that begin with learned_ are fitted on training folds and measured on the others.
+"""
+
+
+def add(commands: Any) -> None:
+    """Put the command on the parser."""
+    own = commands.add_parser(
+        "replay",
+        help="replay stopping rules on a pool",
+        description="Replay stopping and spending rules on a pool of recorded samples; nothing is generated.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    own.add_argument("pool", type=Path, metavar="POOL")
+    own.add_argument(
+        "--rules", metavar="A,B(k=4)@N", help="default: every rule that the pool has the data for"
+    )
+    own.add_argument(
+        "--budget", type=_count, metavar="N", help="most samples; default: 64, or what the pool has"
+    )
+    own.add_argument("--runs", type=_count, help="random orders of the samples; default: by the pool's size")
+    own.add_argument("--splits", type=_count, default=20, help="two-fold splits; default: %(default)s")
+    own.add_argument("--draws", type=_count, default=1000, help="of the bootstrap; default: %(default)s")
+    own.add_argument("--score", metavar="NAME", help="the verifier whose scores count; default: the only one")
+    own.add_argument(
+        "--step",
+        type=_count,
+        default=64,
+        metavar="TOKENS",
+        help="where a sample can be cut; default: %(default)s",
+    )
+    own.add_argument(
+        "--empty",
+        choices=("vote", "drop"),
+        default="vote",
+        help="whether empty answers vote; default: %(default)s",
+    )
+    own.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    own.add_argument("--json", action="store_true", help="print JSON")
+    own.set_defaults(run=run)
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+def run(args: argparse.Namespace) -> int:
+    """Replay and print."""
+    from mull.pools import read_pool
+    from mull.replay import Recorded
+    from mull.replay.entries import check, default, parse, table
+    from mull.replay.ledger import Ledger
+
+    recorded = Recorded.of(read_pool(args.pool, empty=args.empty), score=args.score, step=args.step)
+    problems, samples = recorded.shape
+    budget = args.budget or min(64, samples)
+    arms = parse(args.rules, budget) if args.rules is not None else default(recorded, budget)
+    check(arms, samples)
+    runs = args.runs or max(20, -(-3000 // problems))
+    ledger = Ledger(recorded.draw(runs, max(arm.budget for arm in arms), args.seed))
+    found = table(ledger, arms, splits=args.splits, draws=args.draws, seed=args.seed)
+    if args.json:
+        print(json.dumps(found, indent=1, allow_nan=False))
+        return 0
+    _show(found)
+    return 0
+
+
+def _show(found: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if sys.stdout.isatty() else 132, highlight=False)
+    console.print(
+        f"{found['problems']} problems x {found['samples']} samples, {found['runs']} runs in random order; "
+        f"learned rules on {found['splits']} two-fold splits; "
+        f"tokens in mean samples of {found['mean_tokens']:.0f}"
+    )
+    shown = Table(
+        "rule", "accuracy", "95 %", "tokens", "samples", f"against {found['majority']}", "fewer tokens",
+        box=None, pad_edge=False,
+    )  # fmt: skip
+    for row in found["rules"]:
+        low, high = row["ci95"]
+        against = row["against_majority"]
+        shown.add_row(
+            row["rule"],
+            f"{row['accuracy']:.4f}",
+            f"[{low:.3f}, {high:.3f}]",
+            f"{row['tokens'] / max(found['mean_tokens'], 1e-9):.2f}",
+            f"{row['generations']:.2f}",
+            f"{against['accuracy']:+.4f} [{against['ci95'][0]:+.3f}, {against['ci95'][1]:+.3f}]",
+            f"{against['fewer_tokens']:.1f}x",
+        )
+    console.print(shown)

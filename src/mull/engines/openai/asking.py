@@ -1,0 +1,63 @@
+"""Request bodies: a prompt and settings as the JSON that a route takes. Nothing is sent here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mull.engines.openai.capabilities import Route
+from mull.engines.prompts import Prompt
+
+#: Seeds are sent with so many bits: some servers take no more.
+SEED_BITS = 31
+
+
+def path(chat: bool) -> str:
+    """Where requests go, below the server's address."""
+    return "/chat/completions" if chat else "/completions"
+
+
+def body(
+    model: str,
+    prompt: Prompt,
+    route: Route,
+    *,
+    limit: int,
+    temperature: float,
+    stops: Sequence[str] = (),
+    seed: int | None = None,
+    n: int = 1,
+    logprobs: bool = False,
+) -> dict[str, Any]:
+    """One request for ``n`` continuations of the prompt and its solution so far.
+
+    It asks for what the route is said to do: log-probabilities and token ids, and the kept
+    stop text, only where it can.
+    """
+    chat = bool(prompt.messages)
+    found: dict[str, Any] = {"model": model, route.max_tokens_field: limit, "temperature": temperature}
+    if chat:
+        found["messages"] = [{"role": m.role, "content": m.content} for m in prompt.messages]
+        if prompt.so_far:
+            given = prompt.so_far.rstrip() if route.trims else prompt.so_far
+            last: dict[str, Any] = {"role": "assistant", "content": given}
+            if route.continues == "prefix":
+                last["prefix"] = True
+            elif route.continues == "continue_final_message":
+                found |= {"add_generation_prompt": False, "continue_final_message": True}
+            found["messages"].append(last)
+    else:
+        found["prompt"] = prompt.text + prompt.so_far
+    if n > 1:
+        found["n"] = n
+    if seed is not None:
+        found["seed"] = seed % (1 << SEED_BITS)
+    if stops and route.stop != "refused":
+        found["stop"] = list(stops)
+        if route.stop_keeps:
+            found["include_stop_str_in_output"] = True
+    if logprobs and route.logprobs:
+        found["logprobs"] = True if chat else 1
+        if route.ids == "token_ids":
+            found["return_token_ids"] = True
+    return found

@@ -281,7 +281,10 @@ def test_usage_errors_are_status_2(arguments: list[str], capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["ask", ASKED, "--budget", "4", "--strategy", "bean"], "no strategy 'bean'; known: adaptive_consistency"),
+        (
+            ["ask", ASKED, "--budget", "4", "--strategy", "bean"],
+            "no strategy 'bean'; known: adaptive_consistency",
+        ),
         (
             ["ask", ASKED, "--budget", "6", "--strategy", "beam"],
             "cannot spend 6 generations; allowed: 1, 4, 8",

@@ -23,6 +23,7 @@ from mull.tiny.world import stories
 from mull.trace import Trace
 
 SHIPPED = Path(mull.tiny.__file__).parent / "checkpoints" / "proposer"
+REVISER = SHIPPED.parent / "reviser"
 SAMPLES, MAX_TOKENS = 256, 200
 ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -42,7 +43,7 @@ def shown(rates: list[float], unit: str = "tok/s") -> str:
     return f"{median(rates):9,.0f} {unit}  ({rates[0]:,.0f} to {rates[-1]:,.0f})"
 
 
-def sgemm() -> list[float]:
+def sgemm(repeats: int = 9) -> list[float]:
     """GFLOP/s of a product of two large square matrices."""
     a, out = np.ones((1024, 1024), np.float32), np.empty((1024, 1024), np.float32)
 
@@ -51,11 +52,46 @@ def sgemm() -> list[float]:
             np.matmul(a, a, out=out)
         return 5 * 2 * 1024**3
 
-    return [r / 1e9 for r in rate(work, 9)]
+    return [r / 1e9 for r in rate(work, repeats)]
 
 
 def jobs(problems: list[Problem], count: int) -> list[Job]:
     return [Job(Trace(problems[i % len(problems)]), None, 1.0, i, MAX_TOKENS) for i in range(count)]
+
+
+def revisions(engine: SmallEngine, problems: list[Problem]) -> list[Job]:
+    """A revision of every problem, after one to four earlier attempts of the engine's, each of its own."""
+    asked = [
+        Job(Trace(p), None, 1.0, 1000 * n + i, MAX_TOKENS) for i, p in enumerate(problems) for n in range(4)
+    ]
+    texts = [done.trace.text for done in engine.sample_now(asked)]
+    return [
+        Job(Trace(p, earlier=tuple(texts[4 * i : 4 * i + 1 + i % 4])), None, 1.0, i, MAX_TOKENS)
+        for i, p in enumerate(problems)
+    ]
+
+
+def measured(label: str, engine: SmallEngine, asked: list[Job], repeats: int) -> list[float]:
+    """Print an engine's rate and its share of the floor; the rates, sorted."""
+    rates, shares, speeds, floors = [], [], [], []
+    for turn in range(repeats + 1):
+        # The core's speed is taken beside the engine's: both change with what else runs.
+        speed = sgemm(3)
+        start = time.process_time()
+        done = engine.fresh().sample_now(asked)
+        seconds = time.process_time() - start
+        if turn:  # the first is to warm up
+            flops = sum(d.cost.flops for d in done)
+            tokens = sum(d.cost.completion_tokens for d in done)
+            speeds.append(median(speed + sgemm(3)))
+            floors.append(tokens / (flops / (speeds[-1] * 1e9)))
+            rates.append(tokens / seconds)
+            shares.append(rates[-1] / floors[-1])
+    print(f"\n{label}\n  large sgemm   {median(speeds):9,.1f} GFLOP/s")
+    print(f"  floor         {median(floors):9,.0f} tok/s")
+    spread = f"{median(shares):.0%} of the floor ({min(shares):.0%} to {max(shares):.0%})"
+    print(f"  mull          {shown(sorted(rates))}  {spread}", flush=True)
+    return sorted(rates)
 
 
 def beam(folder: Path, problems: list[Problem]) -> None:
@@ -113,8 +149,11 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, default=SHIPPED)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--lanes", type=int, default=None)
+    parser.add_argument("--reviser", type=Path, default=REVISER)
+    parser.add_argument("--alone", action="store_true", help="without transformers beside")
     args = parser.parse_args()
-    engine = SmallEngine.load(args.checkpoint, **({"lanes": args.lanes} if args.lanes else {}))
+    lanes = {"lanes": args.lanes} if args.lanes else {}
+    engine = SmallEngine.load(args.checkpoint, **lanes)
     problems = [Problem(str(i), s.prompt) for i, s in enumerate(islice(stories("test", 3), SAMPLES))]
     typical = sorted(problems, key=lambda p: len(engine.words.prompt(p.prompt)))[
         SAMPLES // 2 : SAMPLES // 2 + 1
@@ -127,25 +166,8 @@ def main() -> None:
         (f"one sample of each of {SAMPLES} problems", problems, SAMPLES),
     )
     for label, chosen, count in cases:
-        flops = 0.0
-
-        def work(chosen: list[Problem] = chosen, count: int = count) -> int:
-            nonlocal flops
-            fresh = SmallEngine(
-                engine.model, engine.words, engine.name, **({"lanes": args.lanes} if args.lanes else {})
-            )
-            done = fresh.sample_now(jobs(chosen, count))
-            flops = sum(d.cost.flops for d in done)
-            return sum(d.cost.completion_tokens for d in done)
-
-        work()
-        # The core's speed is taken beside the engine's: both change with what else runs.
-        before, rates, after = sgemm(), rate(work, args.repeats), sgemm()
-        speed = median(before + after)
-        floor = work() / (flops / (speed * 1e9))
-        print(f"\n{label}\n  large sgemm   {speed:9,.1f} GFLOP/s\n  floor         {floor:9,.0f} tok/s")
-        print(f"  mull          {shown(rates)}  {median(rates) / floor:.0%} of the floor")
-        if count == SAMPLES:
+        rates = measured(label, engine, jobs(chosen, count), args.repeats)
+        if count == SAMPLES and not args.alone:
             try:
                 other = transformers_rate(args.checkpoint, engine, chosen, max(3, args.repeats // 2))
             except ImportError as error:
@@ -153,6 +175,11 @@ def main() -> None:
                 continue
             ratio = median(rates) / median(other)
             print(f"  transformers  {shown(other)}  mull is {ratio:.1f} times as fast")
+    reviser = SmallEngine.load(args.reviser, **lanes)
+    asked = revisions(engine, problems)
+    heads = sorted(len(reviser.words.head(job.trace)[1]) for job in asked)
+    label = f"one revision of each of {SAMPLES} problems, after {heads[0]} to {heads[-1]} tokens of its own"
+    measured(label, reviser, asked, args.repeats)
     print()
     beam(args.checkpoint, problems[:4])
 

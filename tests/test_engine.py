@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import mull.engines.attention as attention
+import mull.engines.batch as batch
 import mull.tiny
 from checkpoints import checkpoint
 from mull.cost import Cost
@@ -88,6 +89,36 @@ def test_copies_of_bases_and_shared_bases_give_the_same(engine: SmallEngine, mon
         results.append(engine.sample_now(jobs))
     for one, two, three in zip(*results, strict=True):
         assert same(one, two) and same(one, three)
+
+
+def test_lanes_admissions_and_passes_change_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    # Problems with many jobs and with one, caps of all kinds: lanes end and begin at all depths.
+    jobs = [job(i, problem=i % 5 if i < 120 else None, cap=5 + 7 * i % 60) for i in range(180)]
+    results = []
+    for lanes, refill, rows, band in ((96, 4, 768, 256), (7, 100, 1, 0), (40, 1, 100, 10**9)):
+        monkeypatch.setattr(batch, "REFILL", refill)
+        monkeypatch.setattr(batch, "PREFILL_ROWS", rows)
+        monkeypatch.setattr(attention, "BAND", band)
+        monkeypatch.setattr(attention, "CHUNK", 1 << rows % 17)
+        engine = SmallEngine.load(folder, lanes=lanes)
+        results.append(engine.sample_now(jobs))
+        prompts = {j.trace.problem.prompt for j in jobs}
+        sampled = sum(done.cost.completion_tokens for done in results[-1])
+        assert engine.computed_tokens == sampled + sum(len(engine.words.prompt(p)) - 1 for p in prompts)
+    for one, two, three in zip(*results, strict=True):
+        assert same(one, two) and same(one, three)
+
+
+def test_a_long_prompt_alone_equals_it_among_others():
+    # Beyond 448 positions the matrix library adds a product up in pieces, or not, as its other sizes are.
+    shipped = Path(mull.tiny.__file__).parent / "checkpoints" / "proposer"
+    long = [Problem(f"long {i}", " ".join(p.prompt for p in PROBLEMS[i : i + 12])) for i in range(2)]
+    together = SmallEngine.load(shipped)
+    assert min(len(together.words.prompt(p.prompt)) for p in long) > 460
+    jobs = [Job(Trace(long[i % 2]), None, 1.0, i, 12) for i in range(40)]
+    results = together.sample_now(jobs)
+    for at in (0, 1, 38):
+        assert same(SmallEngine.load(shipped).sample_now([jobs[at]])[0], results[at])
 
 
 def by_steps(engine: SmallEngine, trace: Trace, cap: int = 60) -> list[Continuation]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +12,11 @@ from hypothesis import strategies as st
 
 from mull.difficulty import Bins
 from mull.errors import MullError
-from mull.policy import ArmTable
-from mull.policy_allocate import allocate, cross_validate_allocating, shares
-from mull.policy_allocate_charged import allot, cross_validate_allotment
+from mull.policy import ArmTable, fit
+from mull.policy_allocate import allocate, cross_validate_allocating, fit_allocating, shares
+from mull.policy_allocate_charged import allot, cross_validate_allotment, fit_allotment
 from mull.policy_charged import ChargedTable, Variant
+from mull.policy_file import Policy, Provenance, choose, load, save
 from mull.strategies import Arm
 
 
@@ -103,3 +105,41 @@ def test_a_probe_is_taken_where_it_pays() -> None:
     # Halves are not balanced over bins, so a few problems fall on the wrong side of a threshold.
     assert 0.6 < measured.accuracy[0] <= 2 / 3 + 1e-9
     assert measured.generations[0] < 4.2
+
+
+def test_a_fitted_allocation_is_a_policys_row_and_keeps_the_mean(tmp_path: Path) -> None:
+    arms, bins = table()
+    measured = cross_validate_allocating(arms, bins, [1, 2, 4], spread=0.0)
+    rows = fit_allocating(arms, bins, [1, 2, 4], spread=0.0, held_out=measured)
+    assert [row.held_out for row in rows] == pytest.approx(measured.accuracy.tolist())
+    easy, middle, hopeless = rows[1].entries
+    assert (easy.arm, easy.other, hopeless.arm.budget) == (Arm("majority", 1), None, 1)
+    assert middle.other == Arm("majority", 8) and 1 - middle.share == pytest.approx(3 / 7)
+    spent = [entry.generations * entry.problems for entry in rows[1].entries]
+    assert sum(spent) / arms.problems == pytest.approx(2)
+    policy = Policy({"oracle": fit(arms, bins)}, Provenance("s", "h", "e", "v", 0), {"oracle": rows})
+    save(policy, tmp_path / "policy.json")
+    again = load(tmp_path / "policy.json")
+    assert again == policy
+    got = [choose(again, 2, kind="oracle", bin=1, average=True, key=f"problem {i}") for i in range(2000)]
+    assert np.mean([arm.budget == 8 for arm in got]) == pytest.approx(3 / 7, abs=0.04)
+    with pytest.raises(MullError, match="no 'charged' difficulty with an average budget; it has: oracle"):
+        choose(again, 2, kind="charged", bin=1, average=True)
+
+
+def test_a_fitted_allotment_spends_its_mean_probes_included() -> None:
+    rng = np.random.default_rng(3)
+    runs, problems = 4, 80
+    hard = np.arange(problems) >= 40
+    variants = (Variant.pool(Arm("majority", 4), 2), Variant.pool(Arm("majority", 16), 2))
+    outcome = np.stack([np.tile(~hard, (runs, 1)) * 0.9 + 0.05, np.full((runs, problems), 0.95)])
+    ones = np.ones((2, problems))
+    seen = {2: np.where(hard, 0.2, 0.8) + rng.random((runs, problems)) * 0.1}
+    charged = ChargedTable(variants, outcome, ones, ones, ones, seen)
+    (row,) = fit_allotment(charged, [10], count=4, spread=0.0)
+    assert row.probe == 2 and len(row.entries) == 4
+    assert [entry.arm.budget for entry in row.entries] == [4, 4, 16, 16]
+    assert np.mean([entry.generations for entry in row.entries]) == pytest.approx(10)
+    (row,) = fit_allotment(charged, [13], count=4, spread=0.0)
+    mixed = [entry for entry in row.entries if entry.other is not None]
+    assert len(mixed) <= 1 and np.mean([entry.generations for entry in row.entries]) <= 13 + 1e-9

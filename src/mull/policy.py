@@ -278,4 +278,5 @@ def _entry(table: ArmTable, arm: int, members: NDArray[np.bool_], draws: int, se
     shares = bootstrap.weights(int(held.sum()), draws, seed=seed)
     found = bootstrap.mean_ci95(table.accuracy[arm, held], shares)
     costs = {name: float(cost[arm, held].mean()) for name, cost in table.costs().items()}
-    return Entry(table.arms[arm], found.mean, (found.low, found.high), **costs, problems=count)
+    spent = (costs["generations"], costs["tokens"], costs["flops"])
+    return Entry(table.arms[arm], found.mean, (found.low, found.high), *spent, problems=count)

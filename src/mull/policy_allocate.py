@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from mull.difficulty import Bins
 from mull.errors import MullError
 from mull.policy import ArmTable, Measured, halves
+from mull.policy_file import Entry, Row
+from mull.study import bootstrap
 
 Floats = NDArray[np.float64]
 #: How far around a bin its arms' accuracies are averaged, as a share of all problems.
@@ -52,6 +54,55 @@ def allocate(value: Floats, cost: Floats, weight: Floats, budget: float) -> Floa
         if part < 1.0:
             break
     return share
+
+
+def fit_allocating(
+    table: ArmTable,
+    bins: Bins,
+    budgets: Sequence[int],
+    *,
+    spread: float = SPREAD,
+    held_out: Measured | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+) -> tuple[Row, ...]:
+    """The shares chosen on all problems, as a policy's rows; ``budgets`` are mean generations a problem.
+
+    ``held_out`` is :func:`cross_validate_allocating`'s measurement of the same.
+    """
+    everyone = np.ones(table.problems, bool)
+    found = shares(table, bins, budgets, everyone, "generations", spread)
+    rows = []
+    for n, budget in enumerate(budgets):
+        entries = tuple(
+            entry_of(table, found[n, b], bins.labels == b, draws, seed) for b in range(bins.count)
+        )
+        outside = None if held_out is None else held_out.at(budget)
+        rows.append(Row(budget, bins.thresholds, entries, held_out=outside))
+    return tuple(rows)
+
+
+def entry_of(table: ArmTable, share: Floats, members: NDArray[np.bool_], draws: int, seed: int) -> Entry:
+    """What to expect of a bin whose problems are divided by ``share`` [A] between one or two arms."""
+    order = [int(arm) for arm in np.argsort(-share, kind="stable")]
+    first = order[0]
+    mixed = share[first] < 1.0 - 1e-9
+    count = int(members.sum())
+    held = members if count else np.ones(table.problems, bool)
+    draw = bootstrap.weights(int(held.sum()), draws, seed=seed)
+    found = bootstrap.mean_ci95(share @ table.accuracy[:, held], draw)
+    costs = {name: float((share @ cost[:, held]).mean()) for name, cost in table.costs().items()}
+    return Entry(
+        table.arms[first],
+        found.mean,
+        (found.low, found.high),
+        generations=costs["generations"],
+        tokens=costs["tokens"],
+        flops=costs["flops"],
+        problems=count,
+        share=float(share[first]) if mixed else 1.0,
+        other=table.arms[order[1]] if mixed else None,
+    )
 
 
 def _hull(value: Floats, cost: Floats) -> list[int]:

@@ -7,8 +7,8 @@ shares are chosen on some problems and measured on others. Nothing is run here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,9 @@ from mull.difficulty import assign, thresholds_of
 from mull.errors import MullError
 from mull.policy import Measured, halves
 from mull.policy_allocate import SPREAD, allocate
-from mull.policy_charged import ChargedTable
+from mull.policy_charged import ChargedTable, charged_entry
+from mull.policy_file import Entry, Row
+from mull.study import bootstrap
 
 Floats = NDArray[np.float64]
 
@@ -51,7 +53,7 @@ def allot(
         inside = (labels[:, None] == np.arange(size)).astype(np.float64)
         cells = table.outcome[mine][:, :, training].reshape(len(mine), -1).astype(np.float64)
         apart = (np.arange(size)[:, None] - np.arange(size)) / size
-        near = np.exp(-0.5 * (apart / spread) ** 2)
+        near = np.exp(-0.5 * (apart / spread) ** 2) if spread > 0 else np.eye(size)
         held = inside.sum(axis=0)
         value = (near @ (cells @ inside).T) / np.maximum(near @ held, 1e-9)[:, None]
         weight = held / held.sum()
@@ -70,6 +72,59 @@ def allot(
         if one is None:
             raise MullError(f"a mean budget of {budget:g} is below what the cheapest variants cost")
     return [one for one in best if one is not None]
+
+
+def fit_allotment(
+    table: ChargedTable,
+    budgets: Sequence[int],
+    *,
+    count: int = 10,
+    spread: float = SPREAD,
+    held_out: Measured | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+) -> tuple[Row, ...]:
+    """Allotments chosen on all problems, as a policy's rows; ``budgets`` are means, probes included.
+
+    ``held_out`` is :func:`cross_validate_allotment`'s measurement of the same.
+    """
+    draw = bootstrap.weights(table.problems, draws, seed=seed)
+    rows = []
+    everyone = np.ones(table.problems, bool)
+    for budget, found in zip(
+        budgets, allot(table, budgets, everyone, count=count, spread=spread), strict=True
+    ):
+        labels = bins_of(table, found.probe, found.thresholds)
+        entries = tuple(_entry(table, share, labels == b, draw) for b, share in enumerate(found.shares))
+        outside = None if held_out is None else held_out.at(budget)
+        rows.append(Row(budget, found.thresholds, entries, found.probe, outside))
+    return tuple(rows)
+
+
+def _entry(table: ChargedTable, share: Floats, inside: NDArray[np.bool_], draw: Floats) -> Entry:
+    """What to expect in a bin's runs ``inside`` [R, P]; ``draw`` [draws, P] resamples problems."""
+    parts = [
+        (float(share[v]), charged_entry(table, int(v), inside, draw))
+        for v in np.argsort(-share, kind="stable")[:2]
+        if share[v] > 1e-9
+    ]
+    (part, first), (_, other) = parts[0], parts[-1]
+    if len(parts) == 1:
+        return first
+
+    def mean(of: Callable[[Entry], float]) -> float:
+        return part * of(first) + (1 - part) * of(other)
+
+    return replace(
+        first,
+        accuracy=mean(lambda e: e.accuracy),
+        ci95=(mean(lambda e: e.ci95[0]), mean(lambda e: e.ci95[1])),
+        generations=mean(lambda e: e.generations),
+        tokens=mean(lambda e: e.tokens),
+        flops=mean(lambda e: e.flops),
+        share=part,
+        other=other.arm,
+    )
 
 
 def bins_of(table: ChargedTable, probe: int, thresholds: Sequence[float]) -> NDArray[np.int64]:

@@ -124,7 +124,7 @@ def fit_charged(
     rows = []
     for budget, choice in zip(budgets, _choose(table, budgets, everyone, count), strict=True):
         labels = _labels(table, choice)
-        entries = tuple(_entry(table, v, labels == b, shares) for b, v in enumerate(choice.variants))
+        entries = tuple(charged_entry(table, v, labels == b, shares) for b, v in enumerate(choice.variants))
         outside = None if held_out is None else held_out.at(budget)
         rows.append(Row(budget, choice.thresholds, entries, choice.probe, outside))
     return tuple(rows)
@@ -225,7 +225,7 @@ def _choose(
     return [found[1] for found in best if found is not None]
 
 
-def _entry(table: ChargedTable, variant: int, inside: NDArray[np.bool_], shares: Floats) -> Entry:
+def charged_entry(table: ChargedTable, variant: int, inside: NDArray[np.bool_], shares: Floats) -> Entry:
     """What to expect of ``variant`` in the runs ``inside`` a bin [R, P]; ``shares`` draw problems."""
     held = inside if inside.any() else np.ones_like(inside)
     weight = held.sum(axis=0).astype(np.float64)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
+from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from mull.strategies.base import Arm
 from mull.study import store
 
 #: The file's format; a file with another one is refused.
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,9 @@ class Entry:
     ``accuracy`` and ``ci95`` are the arm's, over the bin's ``problems`` it was chosen on, so
     a little optimistic; :attr:`Row.held_out` is not. With ``problems`` 0 the bin was empty and
     has the arm that is best over all problems. Costs are means a problem, any probe included.
+
+    Where an average budget runs out within a bin, a ``share`` of its problems gets ``arm`` and
+    the others ``other``; all figures are then the mixture's.
     """
 
     arm: Arm
@@ -43,11 +47,23 @@ class Entry:
     tokens: float
     flops: float
     problems: int
+    share: float = 1.0
+    other: Arm | None = None
+
+    def arm_for(self, key: str) -> Arm:
+        """The arm of the problem ``key`` (its prompt, say), always the same one."""
+        if self.other is None:
+            return self.arm
+        place = int.from_bytes(blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+        return self.arm if place < self.share * 2**64 else self.other
 
 
 @dataclass(frozen=True)
 class Row:
     """The policy at one budget (generations): an entry a bin, easiest first.
+
+    The budget is each problem's own in :attr:`Policy.rows`, and the mean over problems in
+    :attr:`Policy.average`.
 
     ``probe`` is how many samples are taken first to find the bin (charged difficulty; 0:
     none). A pool arm counts them among its own samples, a search arm adds them to its final
@@ -79,18 +95,25 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Policy:
-    """Rows in order of budget, by kind of difficulty (``oracle``, ``predicted``, ``charged``)."""
+    """Rows in order of budget, by kind of difficulty (``oracle``, ``predicted``, ``charged``).
+
+    ``rows`` give every problem the same budget, as the paper does; ``average`` has the
+    allocating policy, which fixes the mean and lets easy and hopeless problems give to the others.
+    """
 
     rows: Mapping[str, tuple[Row, ...]]
     provenance: Provenance
+    average: Mapping[str, tuple[Row, ...]] = field(default_factory=dict)
 
-    def row(self, budget: int, kind: str) -> Row:
+    def row(self, budget: int, kind: str, *, average: bool = False) -> Row:
         """The row of the largest fitted budget that is at most ``budget`` generations."""
-        if kind not in self.rows:
-            raise MullError(f"the policy has no {kind!r} difficulty; it has: {', '.join(sorted(self.rows))}")
-        within = [row for row in self.rows[kind] if row.budget <= budget]
+        chart = self.average if average else self.rows
+        if kind not in chart:
+            what = f"{kind!r} difficulty" + (" with an average budget" if average else "")
+            raise MullError(f"the policy has no {what}; it has: {', '.join(sorted(chart)) or 'none'}")
+        within = [row for row in chart[kind] if row.budget <= budget]
         if not within:
-            least = self.rows[kind][0].budget
+            least = chart[kind][0].budget
             raise MullError(f"a budget of {budget} is below the policy's smallest, {least} generations")
         return within[-1]
 
@@ -102,15 +125,21 @@ def choose(
     kind: str = "predicted",
     value: float | None = None,
     bin: int | None = None,
+    average: bool = False,
+    key: str = "",
 ) -> Arm:
-    """The arm for a problem of difficulty ``value``, or in ``bin`` (0 = easiest), within ``budget``."""
-    row = policy.row(budget, kind)
+    """The arm for a problem of difficulty ``value``, or in ``bin`` (0 = easiest), within ``budget``.
+
+    With ``average`` the budget is the mean over problems; ``key`` (the prompt, say) decides
+    where a bin's problems are divided between two arms.
+    """
+    row = policy.row(budget, kind, average=average)
     if (value is None) == (bin is None):
         raise MullError("choosing an arm needs a difficulty value or a bin, one of the two")
     place = row.bin_of(value) if value is not None else int(bin or 0)
     if not 0 <= place < len(row.entries):
         raise MullError(f"the policy has no difficulty bin {place}; it has 0 to {len(row.entries) - 1}")
-    return row.entries[place].arm
+    return row.entries[place].arm_for(key)
 
 
 def save(policy: Policy, path: Path) -> None:
@@ -118,8 +147,9 @@ def save(policy: Policy, path: Path) -> None:
     body = {
         "version": VERSION,
         "provenance": asdict(policy.provenance),
-        "rows": {kind: [_row_out(row) for row in rows] for kind, rows in policy.rows.items()},
     }
+    for name, charts in (("rows", policy.rows), ("average", policy.average)):
+        body[name] = {kind: [_row_out(row) for row in rows] for kind, rows in charts.items()}
     store.write_text(path, json.dumps(body, indent=1, allow_nan=False) + "\n")
 
 
@@ -139,22 +169,19 @@ def load(path: Path | str) -> Policy:
     source = found.get(body, "provenance", dict, "")
     names = [f.name for f in fields(Provenance)]
     origin = {n: found.get(source, n, int if n == "seed" else str, "provenance.") for n in names}
-    rows = found.get(body, "rows", dict, "")
+    rows = found.charts(body, "rows")
     found.need(bool(rows), "rows", "is empty")
-    charts = {}
-    for kind, listed in rows.items():
-        at = f"rows.{kind}"
-        found.need(isinstance(listed, list) and bool(listed), at, "must be a list of at least one row")
-        charts[kind] = tuple(found.row(row, f"{at}[{i}].") for i, row in enumerate(listed))
-        budgets = [row.budget for row in charts[kind]]
-        found.need(budgets == sorted(set(budgets)), at, "must be in order of budget, each once")
-    return Policy(charts, Provenance(**origin))
+    return Policy(rows, Provenance(**origin), found.charts(body, "average"))
 
 
 def _row_out(row: Row) -> dict[str, Any]:
     body = asdict(row)
     for entry in body["entries"]:
-        entry["arm"]["params"] = dict(entry["arm"]["params"])
+        for name in ("arm", "other"):
+            if entry[name] is not None:
+                entry[name]["params"] = dict(entry[name]["params"])
+        if entry["other"] is None:
+            del entry["other"], entry["share"]
     return body
 
 
@@ -184,6 +211,16 @@ class _Reader:
     def numbers(self, body: Any, name: str, at: str) -> tuple[float, ...]:
         listed = self.get(body, name, list, at)
         return tuple(self.get({str(i): v}, str(i), float, f"{at}{name}.") for i, v in enumerate(listed))
+
+    def charts(self, body: Any, name: str) -> dict[str, tuple[Row, ...]]:
+        made = {}
+        for kind, listed in self.get(body, name, dict, "").items():
+            at = f"{name}.{kind}"
+            self.need(isinstance(listed, list) and bool(listed), at, "must be a list of at least one row")
+            made[kind] = tuple(self.row(row, f"{at}[{i}].") for i, row in enumerate(listed))
+            budgets = [row.budget for row in made[kind]]
+            self.need(budgets == sorted(set(budgets)), at, "must be in order of budget, each once")
+        return made
 
     def row(self, body: Any, at: str) -> Row:
         budget = self.get(body, "budget", int, at)
@@ -215,7 +252,14 @@ class _Reader:
             self.need(value >= 0, at + name, "must not be negative")
         problems = self.get(body, "problems", int, at)
         self.need(problems >= 0, at + "problems", "must not be negative")
-        return Entry(arm, self.share(body, "accuracy", at), (ci[0], ci[1]), **costs, problems=problems)
+        share, other = 1.0, None
+        if "other" in body:
+            share, other = (
+                self.share(body, "share", at),
+                self.arm(self.get(body, "other", dict, at), at + "other."),
+            )
+        accuracy = self.share(body, "accuracy", at)
+        return Entry(arm, accuracy, (ci[0], ci[1]), **costs, problems=problems, share=share, other=other)
 
     def arm(self, body: Any, at: str) -> Arm:
         from mull.strategies import find, start  # here, since this import registers them all

@@ -71,6 +71,11 @@ def candidates(evidence: Evidence) -> dict[Family, dict[Arm, Measure]]:
     return found | {"joint": joint}
 
 
+def finer(problems: int) -> int:
+    """How many bins the allocating policy has: :data:`FINER`, fewer where problems are few."""
+    return min(FINER, problems // 5)
+
+
 def judge(evidence: Evidence) -> Families:
     """Cross-validate every family's policies for oracle and predicted difficulty."""
     seed = evidence.recorded.study.seed
@@ -79,8 +84,8 @@ def judge(evidence: Evidence) -> Families:
     if evidence.score is not None:
         values["predicted"] = difficulty.predicted(evidence.pool, evidence.score)
     bins = {kind: difficulty.quantile_bins(value, ids=ids) for kind, value in values.items()}
-    finer = {
-        kind: difficulty.quantile_bins(value, ids=ids, count=min(FINER, len(ids) // 5))
+    finest = {
+        kind: difficulty.quantile_bins(value, ids=ids, count=finer(len(ids)))
         for kind, value in values.items()
     }
     arms = candidates(evidence)
@@ -92,7 +97,7 @@ def judge(evidence: Evidence) -> Families:
                 table, bins[kind], evidence.sizes, splits=SPLITS, seed=seed, allow_cheaper=True
             )
             measured[family, kind, True] = cross_validate_allocating(
-                table, finer[kind], evidence.sizes, splits=SPLITS, seed=seed
+                table, finest[kind], evidence.sizes, splits=SPLITS, seed=seed
             )
     if evidence.score is not None:
         ran = charged_table(evidence, evidence.searches)

@@ -20,8 +20,10 @@ from mull.analysis.evidence import Evidence, pooled
 from mull.analysis.measure import Measure, stacked
 from mull.difficulty import BINS, Bins
 from mull.policy import ArmTable, Measured, Provenance, cross_validate, fit
+from mull.policy_allocate import cross_validate_allocating, fit_allocating
+from mull.policy_allocate_charged import cross_validate_allotment, fit_allotment
 from mull.policy_charged import ChargedTable, cross_validate_charged, fit_charged
-from mull.policy_file import Row
+from mull.policy_file import Policy, Row
 from mull.policy_ratio import Curve, Ratio, equal_accuracy_ratio
 from mull.strategies.base import Arm
 
@@ -41,11 +43,17 @@ class Policies:
     budgets: tuple[int, ...]
     bins: Mapping[str, Bins]
     rows: Mapping[str, tuple[Row, ...]]
+    average: Mapping[str, tuple[Row, ...]]
     measured: Mapping[str, Measured]
     choices: Mapping[str, tuple[str, ...]]
     difficulty: dict[str, Any]
     ratios: dict[str, Any]
     provenance: Provenance
+
+    @property
+    def policy(self) -> Policy:
+        """What ``policy.json`` holds."""
+        return Policy(self.rows, self.provenance, self.average)
 
     def by_bin(self, kind: str, accuracy: Floats) -> list[float | None] | None:
         """Mean accuracy in each bin, easiest first."""
@@ -94,11 +102,15 @@ def fit_all(evidence: Evidence) -> Policies:
     shown: dict[str, Any] = {"oracle": None, "predicted": None, "charged": None}
     rows: dict[str, tuple[Row, ...]] = {}
     measured: dict[str, Measured] = {}
+    average: dict[str, tuple[Row, ...]] = {}
     choices: dict[str, tuple[str, ...]] = {}
     for kind, found in bins.items():
         measured[kind] = cross_validate(counted, found, budgets, splits=SPLITS, seed=seed, allow_cheaper=True)
         rows[kind] = fit(table, found, budgets, allow_cheaper=True, held_out=measured[kind], seed=seed)
         choices[kind] = tuple(map(str, table.arms))
+        finer = difficulty.quantile_bins(values[kind], ids=ids, count=families.finer(len(ids)))
+        shared = cross_validate_allocating(table, finer, budgets, splits=SPLITS, seed=seed)
+        average[kind] = fit_allocating(table, finer, budgets, held_out=shared, seed=seed)
         shown[kind] = _described(found.sizes, found.labels, base, found.thresholds, pool.samples)
     if score is not None:
         ran = charged_table(evidence, evidence.searches)
@@ -106,13 +118,15 @@ def fit_all(evidence: Evidence) -> Policies:
             ran = families.joined(evidence, ran)
         measured["charged"] = cross_validate_charged(ran, budgets, splits=SPLITS, seed=seed)
         rows["charged"] = fit_charged(ran, budgets, held_out=measured["charged"], seed=seed)
+        allotted = cross_validate_allotment(ran, budgets, splits=SPLITS, seed=seed)
+        average["charged"] = fit_allotment(ran, budgets, held_out=allotted, seed=seed)
         choices["charged"] = tuple(_words(str(v.arm), v.probe) for v in ran.variants)
         shown["charged"] = _charged_bins(ran, rows["charged"], base)
     provenance = Provenance(
         recorded.study.name, recorded.hash, recorded.engine, str(recorded.prm or recorded.orm or ""), seed
     )
     ratios = _ratios(evidence, measured) if score is not None else dict.fromkeys(shown)
-    return Policies(budgets, bins, rows, measured, choices, shown, ratios, provenance)
+    return Policies(budgets, bins, rows, average, measured, choices, shown, ratios, provenance)
 
 
 def candidates(evidence: Evidence) -> dict[Arm, Measure]:

@@ -20,7 +20,6 @@ from mull.analysis import beyond
 from mull.analysis.evidence import Evidence, gather, pooled
 from mull.analysis.measure import Measure
 from mull.analysis.policies import UNITS, Policies, fit_all
-from mull.policy_file import Policy
 from mull.strategies.base import Arm
 from mull.study import bootstrap, estimators, store
 from mull.study.folder import Recorded
@@ -35,7 +34,7 @@ def write(recorded: Recorded) -> dict[str, Any]:
     evidence = gather(recorded)
     policies = fit_all(evidence)
     summary = summarise(evidence, policies)
-    policy_file.save(Policy(policies.rows, policies.provenance), recorded.path / "policy.json")
+    policy_file.save(policies.policy, recorded.path / "policy.json")
     store.write_text(recorded.path / "summary.json", json.dumps(summary, indent=1, allow_nan=False) + "\n")
     return summary
 

@@ -52,12 +52,12 @@ def run_fit(args: argparse.Namespace) -> int:
     """Fit and save."""
     from mull.analysis.evidence import gather
     from mull.analysis.policies import fit_all
-    from mull.policy_file import Policy, save
+    from mull.policy_file import save
     from mull.study.folder import open_folder
 
     found = fit_all(gather(open_folder(args.dir)))
     out = args.out or args.dir / "policy.json"
-    save(Policy(found.rows, found.provenance), out)
+    save(found.policy, out)
     print(f"policy: {out}")
     return 0
 
@@ -79,9 +79,10 @@ def run_show(args: argparse.Namespace) -> int:
         markup=False,
         highlight=False,
     )
-    for kind, rows in policy.rows.items():
-        console.print()
-        console.print(_table(kind, rows))
+    for title, charts in (("the same budget for all", policy.rows), ("average budget", policy.average)):
+        for kind, rows in charts.items():
+            console.print()
+            console.print(_table(f"{kind} difficulty, {title}", rows))
     console.print(
         "\nbudget, probe, spent: generations. held out: accuracy over all bins, on problems that the "
         "policy was not fitted to. accuracy: the arm's in its bin, where it was fitted."
@@ -89,13 +90,13 @@ def run_show(args: argparse.Namespace) -> int:
     return 0
 
 
-def _table(kind: str, rows: Sequence[Row]) -> Table:
+def _table(title: str, rows: Sequence[Row]) -> Table:
     """Narrow enough for 80 columns; an arm's name that is not goes over several lines, whole."""
     from rich.table import Table
     from rich.text import Text
 
     made = Table(
-        title=f"{kind} difficulty",
+        title=title,
         title_justify="left",
         box=None,
         pad_edge=False,
@@ -112,7 +113,10 @@ def _table(kind: str, rows: Sequence[Row]) -> Table:
         for place, entry in enumerate(row.entries):
             name = "all" if not last else {0: "easiest", last: "hardest"}.get(place, str(place + 1))
             spent = f"{entry.generations:.4g}"
-            made.add_row(*head, name, Text(str(entry.arm)), f"{entry.accuracy:.1%}", spent)
+            arm = str(entry.arm)
+            if entry.other is not None:
+                arm = f"{arm} for {entry.share:.0%} of its problems, else {entry.other}"
+            made.add_row(*head, name, Text(arm), f"{entry.accuracy:.1%}", spent)
             head = ("", "", "")
     return made
 
@@ -120,18 +124,22 @@ def _table(kind: str, rows: Sequence[Row]) -> Table:
 def _plain(policy: Policy) -> dict[str, Any]:
     """The tables as data: a row a bin, with the difficulty value that the bin begins at."""
     rows = []
-    for kind, fitted in policy.rows.items():
-        for row in fitted:
-            for place, (entry, least) in enumerate(zip(row.entries, (*row.thresholds, None), strict=True)):
-                found = {
-                    "difficulty": kind,
-                    "budget": row.budget,
-                    "held_out": row.held_out,
-                    "probe": row.probe,
-                    "bin": place,
-                    "at_least": least,
-                    **asdict(entry),
-                }
-                found["arm"] = {**asdict(entry.arm), "params": dict(entry.arm.params)}
-                rows.append(found)
+    fitted = [(kind, False, row) for kind, listed in policy.rows.items() for row in listed]
+    fitted += [(kind, True, row) for kind, listed in policy.average.items() for row in listed]
+    for kind, average, row in fitted:
+        for place, (entry, least) in enumerate(zip(row.entries, (*row.thresholds, None), strict=True)):
+            found = {
+                "difficulty": kind,
+                "average": average,
+                "budget": row.budget,
+                "held_out": row.held_out,
+                "probe": row.probe,
+                "bin": place,
+                "at_least": least,
+                **asdict(entry),
+            }
+            found["arm"] = {**asdict(entry.arm), "params": dict(entry.arm.params)}
+            if entry.other is not None:
+                found["other"] = {**asdict(entry.other), "params": dict(entry.other.params)}
+            rows.append(found)
     return {"provenance": asdict(policy.provenance), "rows": rows}

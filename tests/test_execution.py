@@ -289,6 +289,15 @@ def test_a_test_cannot_reach_other_tests(sandbox: Sandbox) -> None:
     assert letters(sandbox, GOOD) == "pp"
 
 
+def test_tests_whose_process_has_ended_since_get_another(sandbox: Sandbox) -> None:
+    """On a busy machine one can end after the program that it was kept for; the next is not charged."""
+    assert letters(sandbox, GOOD) == "pp"
+    kept = sandbox._examiners.running
+    assert kept is not None
+    kept.channel.socket.shutdown(socket.SHUT_RDWR)
+    assert letters(sandbox, GOOD) == "pp"
+
+
 def test_a_preamble_that_fails_is_the_users_to_mend(sandbox: Sandbox) -> None:
     with pytest.raises(MullError, match="preamble cannot be run: NameError: name 'nothing'"):
         sandbox.run(GOOD, Suite(("f",), ("assert f(1) == 2",), preamble="nothing"))

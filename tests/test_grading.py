@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mull.errors import MullError
-from mull.grading import PRESETS, Grader, MathVerify, equal, preset
+from mull.grading import PRESETS, MathVerify, Settings, equal, preset
 from mull.grading.equal import decided
 
 PAIRS = Path(__file__).parent.parent.parent / "shared" / "data" / "grader_pairs" / "grader_pairs.jsonl"
@@ -46,7 +46,7 @@ SOURCES = {
 }
 
 
-def implied(pair: dict) -> Grader:
+def implied(pair: dict) -> Settings:
     """The settings under which a pair's source asserts it."""
     grader = preset(SOURCES[pair["source"]])
     if "match_types" in pair:
@@ -154,7 +154,7 @@ GRADERS = st.sampled_from(
 
 @settings(deadline=None)
 @given(st.one_of(NUMBERS, LISTS), st.one_of(NUMBERS, LISTS), GRADERS)
-def test_the_cheap_form_is_symmetric_and_reflexive(a: str, b: str, grader: Grader) -> None:
+def test_the_cheap_form_is_symmetric_and_reflexive(a: str, b: str, grader: Settings) -> None:
     one, other = decided(a, b, grader), decided(b, a, grader)
     assert (one and one.equal) == (other and other.equal)
     assert decided(a, a, grader)
@@ -363,6 +363,6 @@ def test_grading_imports_no_algebra() -> None:
 def test_a_value_that_no_question_knows_is_an_error(name: str) -> None:
     wrong = ("html",) if name == "notations" else "maybe"
     with pytest.raises(MullError, match=name):
-        Grader(**{name: wrong})
+        Settings(**{name: wrong})
     with pytest.raises(MullError, match="known: math, prm800k"):
         preset("nobody")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mull.errors import MullError
 from mull.problems import Problem
-from mull.select import AGGREGATIONS, SELECTORS, aggregate, best_of_n, best_of_n_weighted, majority
+from mull.select import AGGREGATIONS, SELECTORS, aggregate, agreement, best_of_n, best_of_n_weighted, majority
 from mull.trace import Candidate, Scores, Step, Trace
 
 PROBLEM = Problem("p", "?")
@@ -99,3 +99,13 @@ def test_best_of_n_ties_favour_no_candidate() -> None:
     found = [candidate("1", 0.5, text="a"), candidate("1", 0.5, text="a"), candidate("2", 0.5, text="b")]
     wins = Counter(best_of_n(f"p{i}", found).answer for i in range(3000))
     assert abs(wins["1"] - 2000) < 130, wins
+
+
+@given(st.lists(some, max_size=9))
+def test_agreement_is_between_votes_and_scores(found: list[Candidate]) -> None:
+    chosen = agreement("p", found)
+    held = [c for c in found if c.answer is not None and c.scores is not None]
+    for answer, weight in chosen.weights.items():
+        values = [c.scores.last for c in held if c.answer == answer]
+        assert weight == pytest.approx(len(values) ** 0.5 * (sum(values) / len(values)))
+    assert chosen.weights.keys() == {c.answer for c in held}

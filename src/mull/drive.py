@@ -24,13 +24,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from weakref import WeakKeyDictionary
 
-from mull.answers import Extract, extract_answer, is_correct
+from mull.answers import Extract, Grader
 from mull.calls import Apart, Calls, Together
 from mull.cost import Cost
 from mull.engines.base import Continuation, Engine, Job
 from mull.errors import MullError
 from mull.meter import Meter
 from mull.problems import Problem
+from mull.reading import Reading, answer_of
 from mull.seeds import seed_for
 from mull.select import SELECTORS, Selection
 from mull.strategies.base import Arm, Finals, find, start
@@ -93,7 +94,8 @@ class Driver:
     seed: int = field(kw_only=True)
     temperature: float = field(default=1.0, kw_only=True)
     max_tokens: int = field(default=400, kw_only=True)
-    extract: Extract = field(default=extract_answer, kw_only=True)
+    extract: Extract | None = field(default=None, kw_only=True)
+    grader: Grader | None = field(default=None, kw_only=True)
     concurrency: int = field(default=64, kw_only=True)
     timeout: float | None = field(default=None, kw_only=True)
     record: bool = field(default=False, kw_only=True)
@@ -169,6 +171,7 @@ class _Run:
 
     def __init__(self, driver: Driver, calls: Calls, task: Task) -> None:
         self.driver, self.calls, self.task = driver, calls, task
+        self.reading = Reading(task.problem, driver.extract, driver.grader)
         self.meter = Meter()
         self.cost = Cost()
         self.events: list[str] = []
@@ -183,19 +186,20 @@ class _Run:
             try:
                 request = plan.send(answer)
             except StopIteration as stop:
-                return self.finish(stop.value)
+                return await self.finish(stop.value)
             who = f"{self.task.arm} on problem {self.task.problem.id!r}"
             self.meter.charge(request, self.task.arm.budget, who)
             if isinstance(request, Read):
-                answer = [answer_of(trace, self.driver.extract) for trace in request.traces]
+                answer = await self.reading.answers(request.traces)
                 continue
             answer = await (self.sample(request) if isinstance(request, Sample) else self.score(request))
             self.number += 1
 
-    def finish(self, finals: Finals) -> Result:
+    async def finish(self, finals: Finals) -> Result:
         """The result, from what the strategy returned."""
         driver, problem = self.driver, self.task.problem
-        found = tuple(Candidate(trace, answer_of(trace, driver.extract), scores) for trace, scores in finals)
+        answers = await self.reading.finals([trace for trace, _ in finals])
+        found = tuple(Candidate(t, a, s) for (t, s), a in zip(finals, answers, strict=True))
         if self.recorder:
             self.recorder.ended(
                 [c.trace for c in found], [c.scores for c in found], [c.answer for c in found]
@@ -211,7 +215,7 @@ class _Run:
             self.task,
             found,
             chosen,
-            None if problem.gold is None else is_correct(chosen.answer, problem.gold),
+            await self.reading.correct(chosen.answer),
             replace(self.cost, generations=self.meter.generations),
             tuple(self.events),
             tuple(self.recorder.rounds) if self.recorder else (),
@@ -308,15 +312,6 @@ class _Run:
             self.events.append(f"request {self.number + 1}, trace {shown} of {len(whys)}: {why}")
 
 
-def answer_of(trace: Trace, extract: Extract) -> str | None:
-    """The answer of a finished trace: none if it failed, from its whole lines if it was cut."""
-    if trace.finish == "stop":
-        return extract(trace.text)
-    if trace.finish in ("length", "budget"):
-        return extract("".join(trace.text.rpartition("\n")[:2]))
-    return None
-
-
 def checked(job: Job, trace: Trace) -> Trace:
     """What the engine made of a job, as an error if it breaks the engine's contract or is empty."""
     before, grown = job.trace, len(trace.steps) - len(job.trace.steps)
@@ -359,4 +354,4 @@ def described(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines[0] else type(error).__name__
 
 
-__all__ = ["Driver", "OnResult", "Result", "Task", "tree"]
+__all__ = ["Driver", "OnResult", "Result", "Task", "answer_of", "tree"]

@@ -17,7 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from math import fsum, prod
+from math import fsum, prod, sqrt
 from typing import Literal, Protocol
 
 from mull.errors import MullError
@@ -136,12 +136,30 @@ def hierarchical(
     return Selection(found.answer, found.weights, chosen)
 
 
+def agreement(
+    problem_id: str, candidates: Sequence[Candidate], aggregation: Aggregation = "last"
+) -> Selection:
+    """The answer with the largest root of its scored votes times their mean score (Chen et al. 2022).
+
+    Halfway between :func:`best_of_n_weighted`, which takes the votes themselves, and the best mean
+    score, which takes no account of them.
+    """
+    values: defaultdict[str, list[float]] = defaultdict(list)
+    for c in candidates:
+        if c.answer is not None and c.scores is not None:
+            values[c.answer].append(aggregate(c.scores, aggregation))
+    weights = {answer: fsum(found) / sqrt(len(found)) for answer, found in values.items()}
+    votes = {answer: len(found) for answer, found in values.items()}
+    return _chosen(problem_id, candidates, weights, votes, aggregation)
+
+
 #: The selectors, by the name that strategies ask for them with.
 SELECTORS: Mapping[str, Selector] = {
     "majority": majority,
     "best_of_n": best_of_n,
     "best_of_n_weighted": best_of_n_weighted,
     "hierarchical": hierarchical,
+    "agreement": agreement,
 }
 
 

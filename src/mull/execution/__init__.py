@@ -11,6 +11,7 @@ from mull.execution.behaviour import (
     votes,
 )
 from mull.execution.codet import Recorded, load_codet
+from mull.execution.grader import ProgramGrader
 from mull.execution.limits import GUARANTEES, Level, Limits
 from mull.execution.programs import assemble, grade_program, humaneval_suite, mbpp_suite, truncate
 from mull.execution.sandbox import Sandbox, run_many
@@ -21,6 +22,7 @@ __all__ = [
     "Level",
     "Limits",
     "Outcome",
+    "ProgramGrader",
     "Recorded",
     "Sandbox",
     "Suite",

@@ -116,7 +116,7 @@ def grade_program(
         suite = tests
     else:
         suite = humaneval_suite(problem, tests) if "entry_point" in problem.meta else mbpp_suite(tests)
-    source = assemble(problem, program) if "entry_point" in problem.meta else _unfenced(program)
+    source = assemble(problem, program) if "entry_point" in problem.meta else unfenced(program)
     if sandbox is not None:
         if limits is not None and limits != sandbox.limits:
             raise MullError("the sandbox has its own limits; give limits or a sandbox, not both")
@@ -125,6 +125,7 @@ def grade_program(
         return own.run(source, suite)
 
 
-def _unfenced(program: str) -> str:
+def unfenced(program: str) -> str:
+    """A chat model's answer without what is around its code; a text without a code fence as it is."""
     fenced = _FENCE.findall(program)
     return "\n".join(fenced) if fenced else program

@@ -138,8 +138,7 @@ class Sandbox:
         self, subject: Running, suite: Suite, pending: deque[int], verdicts: list[Verdict | None]
     ) -> int:
         """Run pending tests while the program is fit for it; the strikes that it took."""
-        examiner = self._examiner(suite)
-        examiner.send(json.dumps(list(pending)).encode(), subject.channel.socket.fileno())
+        examiner = self._handed(subject, suite, pending)
         alone = False
         while pending:
             try:
@@ -148,7 +147,7 @@ class Sandbox:
                     verdicts[pending.popleft()] = Verdict("timeout", "")
                     self._subjects.kill()
                     # The test was waiting for the program, or is itself what takes so long.
-                    if alone or examiner.receive(self.limits, examiner) is None:
+                    if alone or not self._given_up(examiner):
                         self._dismiss()
                     return 1
                 if frame["test"] != pending[0]:
@@ -173,6 +172,26 @@ class Sandbox:
             if lost or alone:
                 return int(lost)
         return 0
+
+    def _handed(self, subject: Running, suite: Suite, pending: deque[int]) -> Running:
+        """The examiner, with the program and the tests that are to be run on it."""
+        order = json.dumps(list(pending)).encode()
+        try:
+            examiner = self._examiner(suite)
+            examiner.send(order, subject.channel.socket.fileno())
+        except Ended:  # one that was kept may have ended since
+            self._dismiss()
+            examiner = self._examiner(suite)
+            examiner.send(order, subject.channel.socket.fileno())
+        return examiner
+
+    def _given_up(self, examiner: Running) -> bool:
+        """Whether the examiner came back from a test whose program was ended under it."""
+        try:
+            frame = examiner.receive(self.limits, examiner)
+            return frame is not None and frame.get("lost") is True
+        except (Ended, AttributeError, ValueError, TypeError):
+            return False
 
     def _examiner(self, suite: Suite) -> Running:
         """A process that holds the suite's tests; the last one if it is still fit."""

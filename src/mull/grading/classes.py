@@ -17,7 +17,7 @@ from fractions import Fraction
 from mull.grading.equal import decided, either_way
 from mull.grading.form import Word, key, read, spelled
 from mull.grading.quantity import Number
-from mull.grading.settings import MATH, Grader
+from mull.grading.settings import MATH, Settings
 from mull.grading.strings import hendrycks
 from mull.grading.workers import MathVerify
 
@@ -43,7 +43,7 @@ class Classes:
 
 
 def classes(
-    answers: Sequence[str | None], grader: Grader = MATH, workers: MathVerify | None = None
+    answers: Sequence[str | None], grader: Settings = MATH, workers: MathVerify | None = None
 ) -> Classes:
     """Which of one problem's answers are the same answer.
 
@@ -84,7 +84,7 @@ def classes(
     )
 
 
-def _identity(text: str, grader: Grader) -> Hashable:
+def _identity(text: str, grader: Settings) -> Hashable:
     """Equal for answers that no policy of the grader could tell apart."""
     if len(text) > grader.longest or grader.reads == "text" or grader.reach == "text":
         return spelled(text, grader)
@@ -93,7 +93,7 @@ def _identity(text: str, grader: Grader) -> Hashable:
     return key(read(text, grader), grader)
 
 
-def _candidates(texts: list[str], grader: Grader) -> Iterator[tuple[int, int]]:
+def _candidates(texts: list[str], grader: Settings) -> Iterator[tuple[int, int]]:
     """The pairs that may be equal; of two numbers only those that are close."""
     if grader.reach == "text" and grader.spelling != "prm800k":
         return  # equal spellings have one identity already
@@ -123,7 +123,7 @@ def _candidates(texts: list[str], grader: Grader) -> Iterator[tuple[int, int]]:
             yield i, j
 
 
-def _reach(low: Fraction, high: Fraction, grader: Grader) -> Fraction:
+def _reach(low: Fraction, high: Fraction, grader: Settings) -> Fraction:
     """How far two numbers may be apart and still be equal."""
     places = Fraction(0) if grader.decimals is None else Fraction(1, 10**grader.decimals)
     return max(places, Fraction(grader.relative) * max(abs(low), abs(high)))

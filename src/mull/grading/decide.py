@@ -14,7 +14,7 @@ from fractions import Fraction
 
 from mull.grading.form import Expression, Form, Items, Word, key
 from mull.grading.quantity import MOST_DIGITS, Number
-from mull.grading.settings import Grader
+from mull.grading.settings import Settings
 from mull.grading.strings import evaluable
 
 #: Whether two expressions, as LaTeX, are equal.
@@ -29,7 +29,7 @@ _COMMAND = re.compile(r"\\[A-Za-z]+|sqrt|frac")
 _MATRIX = re.compile(r"\\begin|&")
 
 
-def compare(a: Form, b: Form, grader: Grader, ask: Ask | None = None) -> bool | None:
+def compare(a: Form, b: Form, grader: Settings, ask: Ask | None = None) -> bool | None:
     """Whether the forms are equal under the grader's policy; None if undecided with none to ask."""
     if key(a, grader) == key(b, grader):
         return True
@@ -59,7 +59,7 @@ def compare(a: Form, b: Form, grader: Grader, ask: Ask | None = None) -> bool | 
     return None if ask is None else ask(left, right)
 
 
-def _may_ask(text: str, grader: Grader) -> bool:
+def _may_ask(text: str, grader: Settings) -> bool:
     """Whether the grader compares such expressions symbolically at all."""
     if grader.letters is None:
         return True
@@ -69,7 +69,7 @@ def _may_ask(text: str, grader: Grader) -> bool:
     return grader.spelling != "prm800k" or evaluable(text)
 
 
-def _numbers(a: Number, b: Number, grader: Grader) -> bool:
+def _numbers(a: Number, b: Number, grader: Settings) -> bool:
     """Two numbers: percent signs, tolerance, then how they are written."""
     if a.base or b.base:
         digits = grader.bases == "digits" and not (a.base and b.base)
@@ -89,7 +89,7 @@ def _numbers(a: Number, b: Number, grader: Grader) -> bool:
     return any(_close(x, y, decimal, grader) for x in left for y in right)
 
 
-def _close(x: Fraction, y: Fraction, decimal: bool, grader: Grader) -> bool:
+def _close(x: Fraction, y: Fraction, decimal: bool, grader: Settings) -> bool:
     """Equal, or equal within the tolerance."""
     if x == y or not decimal:
         return x == y
@@ -98,7 +98,7 @@ def _close(x: Fraction, y: Fraction, decimal: bool, grader: Grader) -> bool:
     return grader.decimals is not None and round(x, grader.decimals) == round(y, grader.decimals)
 
 
-def _words(a: Word, b: Word, grader: Grader, ask: Ask | None) -> bool | None:
+def _words(a: Word, b: Word, grader: Settings, ask: Ask | None) -> bool | None:
     """Two words; different only if no product of the same letters."""
     if a.text == b.text:
         return True
@@ -147,7 +147,7 @@ def _latex(form: Form, other: Form) -> str:
     return rf"{sign}\frac{{{abs(value.numerator)}}}{{{value.denominator}}}"
 
 
-def _items(a: Items, b: Items, grader: Grader, ask: Ask | None) -> bool | None:
+def _items(a: Items, b: Items, grader: Settings, ask: Ask | None) -> bool | None:
     """Two lists: brackets, length, then the items in order or matched one to one.
 
     Items with names go by them; beside a tuple they are in the order written.
@@ -166,11 +166,11 @@ def _items(a: Items, b: Items, grader: Grader, ask: Ask | None) -> bool | None:
     return _matched(a.items, b.items, grader, ask)
 
 
-def _free(items: Items, grader: Grader) -> bool:
+def _free(items: Items, grader: Settings) -> bool:
     return items.opening == r"\{" or (items.opening == "" and grader.order == "free")
 
 
-def _alike(a: Items, b: Items, grader: Grader) -> bool:
+def _alike(a: Items, b: Items, grader: Settings) -> bool:
     """Whether the brackets allow equality."""
     if (a.opening, a.closing) == (b.opening, b.closing):
         return True
@@ -184,7 +184,7 @@ def _alike(a: Items, b: Items, grader: Grader) -> bool:
     return loose and {"(", ")"} <= {a.opening, a.closing, b.opening, b.closing} and bool(kinds & {"", r"\{"})
 
 
-def _distinct(items: Items, grader: Grader) -> Items:
+def _distinct(items: Items, grader: Settings) -> Items:
     """A set's items without those that are there already."""
     return replace(items, items=tuple({key(item, grader): item for item in items.items}.values()))
 
@@ -195,7 +195,7 @@ def _by_name(items: Items) -> Items:
 
 
 def _in_order(
-    left: tuple[Form, ...], right: tuple[Form, ...], grader: Grader, ask: Ask | None
+    left: tuple[Form, ...], right: tuple[Form, ...], grader: Settings, ask: Ask | None
 ) -> bool | None:
     """Item by item; what is free to decide is decided first."""
     found = [compare(a, b, grader) for a, b in zip(left, right, strict=True)]
@@ -209,7 +209,9 @@ def _in_order(
     return all(compare(a, b, grader, ask) for a, b in rest)
 
 
-def _matched(left: tuple[Form, ...], right: tuple[Form, ...], grader: Grader, ask: Ask | None) -> bool | None:
+def _matched(
+    left: tuple[Form, ...], right: tuple[Form, ...], grader: Settings, ask: Ask | None
+) -> bool | None:
     """Whether the items can be paired off; a perfect matching in a bipartite graph."""
     known = [[compare(a, b, grader) for b in right] for a in left]
     if _pairs_off([[cell is True for cell in row] for row in known]):

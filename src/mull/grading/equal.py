@@ -16,7 +16,7 @@ from mull.errors import MullError
 from mull.grading.decide import compare
 from mull.grading.form import read, spelled
 from mull.grading.latex import typeset
-from mull.grading.settings import MATH, Grader
+from mull.grading.settings import MATH, Settings
 from mull.grading.strings import hendrycks, multiplied
 from mull.grading.workers import TIME, MathVerify, NoVerdictError, available, shared
 
@@ -51,7 +51,7 @@ class Verdict:
 
 
 def equal(
-    gold: str, predicted: str | None, grader: Grader = MATH, workers: MathVerify | None = None
+    gold: str, predicted: str | None, grader: Settings = MATH, workers: MathVerify | None = None
 ) -> Verdict:
     """Whether a predicted answer equals the gold one under a grader's settings.
 
@@ -77,7 +77,7 @@ def equal(
         return Verdict(False, "time limit" if str(failure) == TIME else "worker died")
 
 
-def decided(gold: str, predicted: str | None, grader: Grader = MATH) -> Verdict | None:
+def decided(gold: str, predicted: str | None, grader: Settings = MATH) -> Verdict | None:
     """The verdict of the cheap form, None where math-verify is needed and there to be asked."""
     if predicted is None or not predicted.strip() or not gold.strip():
         return Verdict(False, "no answer")
@@ -100,7 +100,7 @@ def decided(gold: str, predicted: str | None, grader: Grader = MATH) -> Verdict 
     return None if found is None else Verdict(found, "form")
 
 
-def either_way(a: str, b: str, grader: Grader, workers: MathVerify | None) -> bool:
+def either_way(a: str, b: str, grader: Settings, workers: MathVerify | None) -> bool:
     """Whether two answers are equal with either of them as gold."""
     if equal(a, b, grader, workers):
         return True
@@ -110,7 +110,7 @@ def either_way(a: str, b: str, grader: Grader, workers: MathVerify | None) -> bo
 class _Asked:
     """Puts the pairs of one verdict to the workers, all within one time limit."""
 
-    def __init__(self, grader: Grader, workers: MathVerify) -> None:
+    def __init__(self, grader: Settings, workers: MathVerify) -> None:
         self.grader, self.workers = grader, workers
         self.left = workers.seconds
         answer = grader.reads == "answer"
@@ -142,7 +142,7 @@ class _Asked:
             raise MullError(f"{what}: {error}") from None
 
 
-def _plain_numbers(gold: str, predicted: str, grader: Grader) -> bool | None:
+def _plain_numbers(gold: str, predicted: str, grader: Settings) -> bool | None:
     """Whether two texts that are nothing but numbers are equal; None if they are something else."""
     sides = []
     for text in (gold, predicted):

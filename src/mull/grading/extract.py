@@ -22,6 +22,7 @@ _LINE = re.compile(
     re.MULTILINE | re.IGNORECASE,
 )
 _SENTENCE = re.compile(r"\banswer[ \t]++is[ \t]*+:?+[ \t\n]*+(?:\*\*)?+[ \t]*+(\S[^\n]*+)", re.IGNORECASE)
+_LETTER = re.compile(r"^\W*(?:\\text\w*\W*)?+(?:choice|option)?\W*([A-J])(?![A-Za-z])")
 _SENTENCE_END = re.compile(r"\.(?=\s|$)|\*\*")
 
 
@@ -56,13 +57,26 @@ def answer_is(text: str) -> str | None:
     return _bare(_SENTENCE_END.split(found[-1], maxsplit=1)[0])
 
 
+def choice(text: str) -> str | None:
+    """The capital letter, A to J, of the last choice named: ``Answer: C``, "the answer is (C)", a box."""
+    for find in (boxed, answer_line, answer_is):
+        letter = _LETTER.search(find(text) or "")
+        if letter:
+            return letter[1]
+    return None
+
+
 #: The conventions by name, in the order in which they are tried.
 CONVENTIONS: Mapping[str, Extract] = MappingProxyType(
-    {"boxed": boxed, "hashes": hashes, "answer": answer_line, "is": answer_is}
+    {"boxed": boxed, "hashes": hashes, "answer": answer_line, "is": answer_is, "choice": choice}
 )
 
 
-def final_answer(text: str, conventions: Sequence[str] = tuple(CONVENTIONS)) -> str | None:
+#: Those tried where none are named.
+MATHEMATICS = ("boxed", "hashes", "answer", "is")
+
+
+def final_answer(text: str, conventions: Sequence[str] = MATHEMATICS) -> str | None:
     """The answer by the first of the conventions that finds one, None if none does.
 
     Raises :class:`MullError` for a convention that does not exist.

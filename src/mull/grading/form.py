@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from mull.grading.latex import CLOSERS, OPENERS, bracketed, clean, split, squeezed
 from mull.grading.quantity import Number, number, without_units
-from mull.grading.settings import Grader
+from mull.grading.settings import Settings
 from mull.grading.strings import hendrycks, prm800k
 
 DEEPEST = 20  # brackets in brackets; what is deeper is an expression
@@ -84,12 +84,12 @@ Form = Number | Word | Items | Expression
 
 
 @lru_cache(maxsize=8192)
-def read(text: str, grader: Grader) -> Form:
+def read(text: str, grader: Settings) -> Form:
     """The form of an answer that is no longer than ``grader.longest``."""
     return _whole(spelled(text, grader), grader, 0)
 
 
-def spelled(text: str, grader: Grader) -> str:
+def spelled(text: str, grader: Settings) -> str:
     """The text under the grader's rules of spelling: equal strings are equal answers."""
     if grader.spelling == "verbatim" or grader.reads == "text" or len(text) > grader.longest:
         return " ".join(text.split())
@@ -98,7 +98,7 @@ def spelled(text: str, grader: Grader) -> str:
     return hendrycks(text) if grader.spelling == "hendrycks" else prm800k(text)
 
 
-def key(form: Form, grader: Grader) -> Hashable:
+def key(form: Form, grader: Settings) -> Hashable:
     """Equal for forms that are the same beyond doubt; unequal keys say nothing."""
     if isinstance(form, Number):
         literal = form.terms if grader.fractions == "literal" else ""
@@ -112,7 +112,7 @@ def key(form: Form, grader: Grader) -> Hashable:
     return ("expression", form.key)
 
 
-def _whole(text: str, grader: Grader, depth: int) -> Form:
+def _whole(text: str, grader: Settings, depth: int) -> Form:
     """A list, an interval or a single form."""
     text = text.strip()
     if grader.assignments == "unwrapped":
@@ -125,7 +125,7 @@ def _whole(text: str, grader: Grader, depth: int) -> Form:
     return _single(text, grader, depth)
 
 
-def _pieces(text: str, grader: Grader) -> list[str]:
+def _pieces(text: str, grader: Settings) -> list[str]:
     """The items of a list without brackets."""
     if grader.spelling != "mull":
         return split(text, ",")
@@ -140,7 +140,7 @@ def _thousands(text: str) -> str:
     return re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text) if ", " in text else text
 
 
-def _items(opening: str, closing: str, pieces: list[str], latex: str, grader: Grader, depth: int) -> Form:
+def _items(opening: str, closing: str, pieces: list[str], latex: str, grader: Settings, depth: int) -> Form:
     """A list of what the pieces are."""
     names, forms = [], []
     for piece in pieces:
@@ -152,7 +152,7 @@ def _items(opening: str, closing: str, pieces: list[str], latex: str, grader: Gr
     return Items(opening, closing, tuple(forms), tuple(names) if named else (), latex)
 
 
-def _single(text: str, grader: Grader, depth: int) -> Form:
+def _single(text: str, grader: Settings, depth: int) -> Form:
     """A form that is not a bare list."""
     latex = text
     if grader.assignments == "unwrapped":
@@ -182,7 +182,7 @@ def _single(text: str, grader: Grader, depth: int) -> Form:
     return _word(text, grader) or Expression(text, latex, _sorted_terms(text, grader))
 
 
-def _word(text: str, grader: Grader) -> Word | None:
+def _word(text: str, grader: Settings) -> Word | None:
     """The word a text is, None if it is none."""
     inner = text
     if text.startswith(r"\text{") and text.endswith("}"):
@@ -252,7 +252,7 @@ def _both_signs(text: str) -> list[str]:
     return [one.removeprefix("+") for one in both]
 
 
-def _sorted_terms(text: str, grader: Grader) -> str:
+def _sorted_terms(text: str, grader: Settings) -> str:
     """The expression squeezed, its terms at the top level in alphabetical order."""
     if grader.spelling != "mull":
         return text

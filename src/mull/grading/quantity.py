@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
-from mull.grading.settings import Grader
+from mull.grading.settings import Settings
 
 Written = Literal["integer", "decimal", "fraction", "other"]
 
@@ -71,7 +71,7 @@ class Number:
         return Fraction(int(str(self.value), self.base)) if self.base else self.value
 
 
-def number(text: str, grader: Grader) -> Number | None:
+def number(text: str, grader: Settings) -> Number | None:
     """The number that all of a cleaned text is, None if it is none or one can't be sure."""
     if not text or len(text) > MOST_DIGITS or not any(map(str.isdigit, text)) or not text.isascii():
         return None
@@ -133,7 +133,7 @@ def _based(digits: str, base: str) -> Number | None:
     return Number(Fraction(int(digits)), "other", base=int(base))
 
 
-def _simple(text: str, grader: Grader) -> Number | None:
+def _simple(text: str, grader: Settings) -> Number | None:
     """A number written without spaces."""
     if (match := _BASED.fullmatch(text)) and grader.spelling == "mull":
         return _based(match[1], next(filter(None, match.groups()[1:])))

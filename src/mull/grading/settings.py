@@ -2,23 +2,25 @@
 
 Graders of mathematics disagree less about mathematics than about policy: whether 10 % is 10,
 whether an unreduced fraction is right, whether the order of a list matters. Each such question
-is one field of :class:`Grader`; a preset is one set of answers. This module decides nothing.
+is one field of :class:`Settings`; a preset is one set of answers, and a grader
+(:class:`mull.answers.Grader`) as it is. This module decides nothing itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Literal, get_args, get_type_hints
 
 from mull.errors import MullError
+from mull.problems import Problem
 
 Notation = Literal["latex", "plain"]
 
 
 @dataclass(frozen=True)
-class Grader:
+class Settings:
     r"""The questions graders disagree on, and one answer to each.
 
     How far equality is followed, and what is read:
@@ -70,6 +72,11 @@ class Grader:
     - ``missing``: what happens where ``math-verify`` is needed and not installed: an "error"
       that names the extra, or the "form" decides.
 
+    And where a solution's text has its answer:
+
+    - ``conventions``: those of :data:`mull.grading.extract.CONVENTIONS`, in order; none: the
+      whole text is the answer.
+
     Raises :class:`MullError` for a value that no question knows.
     """
 
@@ -96,6 +103,7 @@ class Grader:
     symmetric: bool = True
     longest: int = 1_000
     missing: Literal["error", "form"] = "error"
+    conventions: tuple[str, ...] = ("boxed", "hashes", "answer", "is")
 
     def __post_init__(self) -> None:
         for name, allowed in _ALLOWED.items():
@@ -108,11 +116,36 @@ class Grader:
         if self.relative < 0 or self.longest < 1 or (self.decimals is not None and self.decimals < 0):
             raise MullError("grader: relative and decimals must not be negative, longest at least 1")
 
+    def extract(self, text: str) -> str | None:
+        """The answer in a solution's text, by the first of the conventions that finds one."""
+        from mull.grading.extract import final_answer
+
+        if not self.conventions:
+            return text.strip() or None
+        return final_answer(text, self.conventions)
+
+    def canonical(
+        self, answers: Sequence[str | None], problem: Problem | None = None
+    ) -> tuple[str | None, ...]:
+        """One problem's answers, each replaced by what stands for all that are equal to it.
+
+        See :func:`mull.grading.classes.classes`, whose errors it raises; ``problem`` is not looked at.
+        """
+        from mull.grading.classes import classes
+
+        return classes(answers, self).merged
+
+    def correct(self, answer: str | None, gold: str, problem: Problem | None = None) -> bool:
+        """Whether an answer equals the gold one (:func:`mull.grading.equal.equal`); none is wrong."""
+        from mull.grading.equal import equal
+
+        return bool(equal(gold, answer, self))
+
 
 def _choices() -> dict[str, tuple[object, ...]]:
     """The allowed values of every field that has a list of them."""
-    hints = get_type_hints(Grader)
-    found = {field.name: get_args(hints[field.name]) for field in fields(Grader)}
+    hints = get_type_hints(Settings)
+    found = {field.name: get_args(hints[field.name]) for field in fields(Settings)}
     chosen = {name: args for name, args in found.items() if args and all(isinstance(a, str) for a in args)}
     return chosen | {"notations": get_args(Notation)}
 
@@ -120,12 +153,12 @@ def _choices() -> dict[str, tuple[object, ...]]:
 _ALLOWED = _choices()
 
 #: What one would expect of answers in mathematics; the default.
-MATH = Grader()
+MATH = Settings()
 
 #: The paper's grader (PRM800K, Lightman et al. 2023): a string equality as lenient as MATH's,
 #: then tuples item by item, where both-fractions must match literally, exactly one integer is
 #: wrong, and anything else is compared symbolically if it has at most two letters.
-PRM800K = Grader(
+PRM800K = Settings(
     spelling="prm800k",
     order="kept",
     brackets="literal",
@@ -141,14 +174,20 @@ PRM800K = Grader(
 )
 
 #: String equality under the rules of the MATH release (Hendrycks et al. 2021) and nothing more.
-HENDRYCKS = Grader(reach="text", spelling="hendrycks")
+HENDRYCKS = Settings(reach="text", spelling="hendrycks")
 
 #: String equality, white space joined.
-EXACT = Grader(reach="text", spelling="verbatim")
+EXACT = Settings(reach="text", spelling="verbatim")
+
+#: The cheap normal form alone: numbers, words, lists; nothing is installed or started for it.
+FORM = Settings(reach="form")
+
+#: The letter of one of several choices.
+CHOICE = Settings(reach="text", spelling="verbatim", conventions=("choice",))
 
 #: math-verify as its own tests use it: it finds the answer in a text itself (this is also the
 #: grader of lighteval, open-r1 and TRL).
-MATH_VERIFY = Grader(
+MATH_VERIFY = Settings(
     reads="text",
     relative=0.0,
     decimals=6,
@@ -156,25 +195,28 @@ MATH_VERIFY = Grader(
     relations="gold",
     symmetric=False,
     longest=50_000,
+    conventions=(),
 )
 
 #: NeMo-Skills: the default, but words are compared as they are written.
-NEMO_SKILLS = Grader(case="kept")
+NEMO_SKILLS = Settings(case="kept")
 
 #: The presets by name.
-PRESETS: Mapping[str, Grader] = MappingProxyType(
+PRESETS: Mapping[str, Settings] = MappingProxyType(
     {
         "math": MATH,
         "prm800k": PRM800K,
         "hendrycks": HENDRYCKS,
         "exact": EXACT,
+        "form": FORM,
+        "choice": CHOICE,
         "math-verify": MATH_VERIFY,
         "nemo-skills": NEMO_SKILLS,
     }
 )
 
 
-def preset(name: str) -> Grader:
+def preset(name: str) -> Settings:
     """The preset of that name; :class:`MullError` names the known ones if there is none."""
     if name not in PRESETS:
         raise MullError(f"there is no grader {name!r}; known: {', '.join(PRESETS)}")

@@ -1,7 +1,8 @@
 """Importing a large pool: samples a second and the most memory held, on generated data.
 
     python benchmarks/pool_import.py                 10 million samples, as JSON lines
-    python benchmarks/pool_import.py --samples 1000000 --form parquet
+    python benchmarks/pool_import.py --form parquet                     the same as Parquet
+    python benchmarks/pool_import.py --form parquet --group 10000000    in one row group
 
 Generates the input first, then imports it in a process of its own, whose peak memory (ru_maxrss)
 it prints; a second import of a tenth of the input shows what memory does not grow with.
@@ -21,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 EACH = 1000  # samples a problem
+GROUP = 1 << 18  # rows of a Parquet input made at a time, and of its row groups
 #: What the importing process runs; it prints its CPU seconds and its peak memory in MB.
 IMPORT = """
 import resource, sys, time
@@ -57,14 +59,37 @@ def lines(samples: int, path: Path) -> None:
             )
 
 
-def columns(samples: int, path: Path) -> None:
-    """The same as a Parquet file."""
+def columns(samples: int, path: Path, group: int) -> None:
+    """The same kind of samples as a Parquet file of row groups of ``group`` rows."""
     import polars as pl
 
-    source = path.with_suffix(".jsonl")
-    lines(samples, source)
-    pl.scan_ndjson(source).sink_parquet(path)
-    source.unlink()
+    rng = np.random.default_rng(0)
+    parts = []
+    for first in range(0, samples, GROUP):
+        count = min(GROUP, samples - first)
+        answers = np.minimum(rng.pareto(1.2, count), 500).astype(int)
+        frame = pl.DataFrame(
+            {
+                "problem": np.arange(first, first + count) // EACH,
+                "answer": answers,
+                "correct": answers == 0,
+                "tokens": rng.integers(50, 4000, count),
+                "rm": rng.random(count),
+                "at": np.arange(count),
+            }
+        ).select(
+            pl.format("problem-{}", "problem").alias("problem"),
+            pl.col("answer").cast(pl.String),
+            "correct",
+            "tokens",
+            pl.format("step one of sample {}, then {}", "at", "answer").alias("text"),
+            pl.struct("rm").alias("scores"),
+        )
+        parts.append(path.with_suffix(f".{len(parts)}.part"))
+        frame.write_parquet(parts[-1])
+    pl.scan_parquet(parts, glob=False).sink_parquet(path, row_group_size=group)
+    for part in parts:
+        part.unlink()
 
 
 def measured(path: Path, form: str, out: Path) -> tuple[int, int, float, float, float]:
@@ -81,12 +106,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--samples", type=int, default=10_000_000)
     parser.add_argument("--form", choices=("jsonl", "parquet"), default="jsonl")
+    parser.add_argument("--group", type=int, default=GROUP, help="rows in a row group of a Parquet input")
     args = parser.parse_args()
-    make = lines if args.form == "jsonl" else columns
     with tempfile.TemporaryDirectory() as place:
         for samples in (args.samples // 10, args.samples):
             path, out = Path(place) / f"in.{args.form}", Path(place) / "out.parquet"
-            make(samples, path)
+            if args.form == "jsonl":
+                lines(samples, path)
+            else:
+                columns(samples, path, args.group)
             rows, problems, busy, wall, peak = measured(path, args.form, out)
             print(
                 f"{args.form}: {rows} samples of {problems} problems, "

@@ -62,6 +62,8 @@ ARMS = [
     for name, params in [
         ("majority", {}),
         ("best_of_n", {}),
+        ("best_of_n_weighted", {}),
+        ("agreement", {}),
         ("shortest_first", {}),
         ("shortest_first", {"k": 3}),
         ("adaptive_consistency", {}),

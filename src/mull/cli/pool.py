@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mull.cli import models
+
 _ALL = """\
 examples:
   mull pool import samples.jsonl --format jsonl --map answer=final_answer --out pool.parquet
@@ -27,6 +29,8 @@ _RECORD = """\
 examples:
   mull pool record --problems tiny --count 50 --samples 16 --out recorded.parquet
   mull pool record --problems mine.jsonl --samples 64 --engine checkpoint --prm none --out recorded.parquet
+  mull pool record --problems gsm8k --count 100 --samples 16 --engine http://localhost:8000 --format chat \\
+      --max-tokens 1024 --prm none --orm none --grader math --out recorded.parquet
 """
 
 
@@ -123,21 +127,23 @@ def _add_record(kinds: Any) -> None:
         "--problems",
         default="tiny",
         metavar="SOURCE",
-        help='"tiny" (the default) or a JSONL file of problems',
+        help='"tiny" (the default), a JSONL file of problems, or a data set such as math500',
     )
     own.add_argument("--count", type=_count, metavar="N", help="the first N problems")
-    own.add_argument("--split", choices=("train", "validation", "test"), default="test", help='of "tiny"')
+    own.add_argument("--split", default="test", help='of "tiny" or a data set; default: %(default)s')
     own.add_argument("--samples", type=_count, required=True, metavar="S", help="of each problem")
     own.add_argument("--out", type=Path, required=True, metavar="POOL", help="the file to write")
-    models = {"metavar": "MODEL", "default": "tiny"}
-    own.add_argument("--engine", **models, help='"tiny" (the default) or the folder of a checkpoint')
-    own.add_argument("--prm", **models, help='a process verifier: "tiny" (the default), a folder, or "none"')
-    own.add_argument("--orm", **models, help='an outcome verifier: "tiny" (the default), a folder, or "none"')
+    verifiers = {"metavar": "MODEL", "default": "tiny"}
+    one = '"tiny" (the default), a folder, a table such as { adapter = "equations" }, or "none"'
+    own.add_argument("--prm", **verifiers, help=f"a process verifier: {one}")
+    own.add_argument("--orm", **verifiers, help=f"an outcome verifier: {one}")
     own.add_argument("--temperature", type=float, default=1.0, help="default: %(default)s")
     own.add_argument(
         "--max-tokens", type=_count, default=256, metavar="N", help="of a solution; default: %(default)s"
     )
     own.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    models.add_grader(own)
+    models.add(own, "tiny")
     own.set_defaults(run=run_record)
 
 
@@ -273,22 +279,28 @@ def _shown(value: Any) -> str:
 
 def run_record(args: argparse.Namespace) -> int:
     """Record, and say what was written."""
-    from mull.engines.small import SmallEngine
+    import asyncio
+
+    from mull.grading import grader
+    from mull.models import engine, ready, verifier
     from mull.pools import Recording, record
     from mull.study.progress import reporter
-    from mull.verifiers.small import SmallVerifier
 
+    grader(args.grader)
+    problems = _problems(args.problems, args.count, args.split)
     named = {role: where for role, where in (("prm", args.prm), ("orm", args.orm)) if where != "none"}
-    verifiers = {role: SmallVerifier.load(_place(role, where)) for role, where in named.items()}
+    verifiers = {r: verifier(models.verifier(where, f"--{r}"), r) for r, where in named.items()}  # type: ignore[arg-type]
+    chosen = asyncio.run(ready(models.engine(args) or "tiny"))
     recording = Recording(
-        _problems(args.problems, args.count, args.split),
-        SmallEngine.load(_place("proposer", args.engine)),
+        problems,
+        engine(chosen),
         args.samples,
         verifiers,
-        tuple(name for name, verifier in verifiers.items() if verifier.kind == "process"),
+        tuple(name for name, v in verifiers.items() if getattr(v, "kind", "process") == "process"),
         seed=args.seed,
         temperature=args.temperature,
         max_tokens=args.max_tokens,
+        grader=args.grader,
     )
     try:
         made = record(recording, args.out, say=reporter())
@@ -302,14 +314,9 @@ def run_record(args: argparse.Namespace) -> int:
 def _problems(source: str, count: int | None, split: str) -> Any:
     from mull.study.config import load_problems
 
-    if source == "tiny":
-        return load_problems("tiny", count, split)  # type: ignore[arg-type]
+    path = Path(source)
+    if source == "tiny" or path.suffix != ".jsonl":
+        return load_problems(source, count, split)
     from mull.pools import load_problem_set
 
-    return load_problem_set(Path(source), graded=False)[:count]
-
-
-def _place(role: Any, where: str) -> Path:
-    from mull.tiny.load import checkpoint
-
-    return checkpoint(role) if where == "tiny" else Path(where)
+    return load_problem_set(path, graded=False)[:count]

@@ -6,12 +6,17 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mull.pools import PoolData
 
 _EXAMPLE = """\
 examples:
   mull replay pool.parquet
   mull replay pool.parquet --rules "majority@16,early_stopping(window=4),learned_marginal(price=0.02)" --json
+  mull replay pool.parquet --grader math
+  mull replay programs.parquet --grader code --score tests
 Rules that begin with learned_ are fitted on training folds and measured on the others.
 """
 
@@ -36,6 +41,11 @@ def add(commands: Any) -> None:
     own.add_argument("--splits", type=_count, default=20, help="two-fold splits; default: %(default)s")
     own.add_argument("--draws", type=_count, default=1000, help="of the bootstrap; default: %(default)s")
     own.add_argument("--score", metavar="NAME", help="the verifier whose scores count; default: the only one")
+    own.add_argument(
+        "--grader",
+        metavar="NAME",
+        help="merge and grade the answers anew first: math, form, exact, ... ; code: vote by behaviour",
+    )
     own.add_argument(
         "--step",
         type=_count,
@@ -63,12 +73,12 @@ def _count(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Replay and print."""
-    from mull.pools import read_pool
     from mull.replay import Recorded
     from mull.replay.entries import check, default, parse, table
     from mull.replay.ledger import Ledger
 
-    recorded = Recorded.of(read_pool(args.pool, empty=args.empty), score=args.score, step=args.step)
+    data, code = _graded(args)
+    recorded = Recorded.of(data, score=args.score, step=args.step, behaviours=code)
     problems, samples = recorded.shape
     budget = args.budget or min(64, samples)
     arms = parse(args.rules, budget) if args.rules is not None else default(recorded, budget)
@@ -79,8 +89,27 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(found, indent=1, allow_nan=False))
         return 0
+    for note in data.notes if args.grader else ():
+        print(f"note: {note}")
     _show(found)
     return 0
+
+
+def _graded(args: argparse.Namespace) -> tuple[PoolData, bool]:
+    """The pool as the grader has it, and whether programs vote by behaviour."""
+    from mull.grading import grader
+    from mull.pools import behaving, canonicalised, read_pool
+
+    chosen = grader(args.grader)
+    code = args.grader == "code"
+    data = read_pool(args.pool, empty=args.empty)
+    if chosen is None:
+        return data, False
+    if not code:
+        return canonicalised(data, chosen), False
+    if data.behaviours is None:
+        data = read_pool(args.pool, empty=args.empty, large=True)
+    return behaving(data, chosen), True
 
 
 def _show(found: dict[str, Any]) -> None:
@@ -104,9 +133,9 @@ def _show(found: dict[str, Any]) -> None:
             row["rule"],
             f"{row['accuracy']:.4f}",
             f"[{low:.3f}, {high:.3f}]",
-            f"{row['tokens'] / max(found['mean_tokens'], 1e-9):.2f}",
+            f"{row['tokens'] / found['mean_tokens']:.2f}" if found["mean_tokens"] else "-",
             f"{row['generations']:.2f}",
             f"{against['accuracy']:+.4f} [{against['ci95'][0]:+.3f}, {against['ci95'][1]:+.3f}]",
-            f"{against['fewer_tokens']:.1f}x",
+            "-" if against["fewer_tokens"] is None else f"{against['fewer_tokens']:.1f}x",
         )
     console.print(shown)

@@ -8,6 +8,7 @@ summarize(pool)["majority@k"]
 """
 
 from mull.pools.adapters import Adapter, Asked, Source, adapter, adapters, source
+from mull.pools.canonical import behaving, canonicalised, problems_of
 from mull.pools.check import warnings
 from mull.pools.data import PoolData, read_pool
 from mull.pools.files import Written
@@ -28,8 +29,11 @@ __all__ = [
     "Written",
     "adapter",
     "adapters",
+    "behaving",
+    "canonicalised",
     "import_pool",
     "load_problem_set",
+    "problems_of",
     "read_pool",
     "record",
     "source",

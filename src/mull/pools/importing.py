@@ -8,9 +8,11 @@ from pathlib import Path
 
 import polars as pl
 
+from mull.answers import Grader
 from mull.errors import MullError
 from mull.pools import files
 from mull.pools.adapters import Asked, find
+from mull.pools.canonical import regraded
 from mull.pools.files import Written
 from mull.pools.schema import CORE, REQUIRED, Info, Layout, Scale, layout_of
 
@@ -21,11 +23,13 @@ def import_pool(
     out: Path,
     *,
     scales: dict[str, Scale] | None = None,
+    grader: Grader | None = None,
     say: Callable[[int], None] | None = None,
 ) -> Written:
     """Read ``asked.path`` by the adapter called ``form`` and write the pool ``out``.
 
-    ``scales`` says for some scores how they are to be taken; ``say`` is told the samples so far. At most
+    ``scales`` says for some scores how they are to be taken; ``grader`` says what is right wherever there
+    is a gold answer (None: the source, or the normal form); ``say`` is told the samples so far. At most
     a batch of samples is held at a time.
     """
     found = find(form, asked)
@@ -37,7 +41,8 @@ def import_pool(
             known = ", ".join(source.layout.scores) or "none"
             raise MullError(f"there is no score {name!r} to scale; the scores: {known}")
     info = replace(source.info, scales={**source.info.scales, **(scales or {})})
-    return files.write(source.frames, out, source.layout, info, say)
+    frames = source.frames if grader is None else regraded(source.frames, grader)
+    return files.write(frames, out, source.layout, info, say)
 
 
 def write_pool(

@@ -2,7 +2,9 @@
 
 Sample i of a problem depends on the seed, the problem and i alone, as in a study's pool: a larger
 pool begins with a smaller one's samples. Chunks lie beside the pool in ``POOL.parts`` until all are
-there and become the one file. The module chooses nothing and grades by normal form.
+there and become the one file. Of engines and verifiers outside mull something may fail: then the
+chunk is kept beside the others with what there is of it, and recording again asks for the rest.
+The module chooses nothing.
 """
 
 from __future__ import annotations
@@ -19,26 +21,25 @@ from typing import Any
 
 import polars as pl
 
-from mull.answers import Extract, extract_answer, is_correct
 from mull.cost import Cost
-from mull.drive import answer_of, checked, flaw, mishap
+from mull.drive import checked
 from mull.engines.base import Continuation, Engine, Job
+from mull.engines.small import SmallEngine
 from mull.errors import MullError
-from mull.pools import files
+from mull.models import known_as
+from mull.pools import again, files
 from mull.pools.files import Written
 from mull.pools.schema import Info, Layout, to_frame
 from mull.problems import Problem
-from mull.seeds import seed_for
-from mull.strategies.base import Arm
 from mull.study import store
+from mull.study.failures import reasons
+from mull.study.judging import judge
 from mull.study.progress import Say, State
-from mull.trace import Trace
 from mull.verifiers.base import Verdict, Verifier
+from mull.verifiers.small import SmallVerifier
 
 #: Samples that a chunk takes at most, but a problem at least.
 CHUNK = 2048
-#: A pool's samples draw the seeds of an arm of one generation.
-_ONE = Arm("single", 1)
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class Recording:
     """What is recorded: ``samples`` solutions of each problem by ``engine``, scored by ``verifiers``.
 
     A verifier's score is the value of the last step; of those named in ``stepwise``, the values of all
-    steps are kept as step scores. ``max_tokens`` caps a solution.
+    steps are kept as step scores. ``max_tokens`` caps a solution. ``grader`` says which answers are
+    equal (:func:`mull.grading.grader`); None is mull's own normal form.
     """
 
     problems: tuple[Problem, ...]
@@ -57,7 +59,7 @@ class Recording:
     seed: int = 0
     temperature: float = 1.0
     max_tokens: int = 256
-    extract: Extract = extract_answer
+    grader: str | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("samples", 1), ("max_tokens", 1), ("seed", 0)):
@@ -74,15 +76,23 @@ class Recording:
     @property
     def info(self) -> Info:
         """The pool's metadata."""
-        return Info(f"record {self.engine.name}", scales=dict.fromkeys(self.verifiers, "unit"))
+        return Info(f"record {known_as(self.engine.name)}", scales=dict.fromkeys(self.verifiers, "unit"))
 
     @property
     def key(self) -> str:
-        """What is asked, as 16 hex digits."""
-        names = {name: verifier.name for name, verifier in self.verifiers.items()}
-        what = [self.engine.name, names, self.samples, self.seed, self.temperature, self.max_tokens]
+        """What is asked, as 16 hex digits; a server's address does not count."""
+        names = {name: known_as(verifier.name) for name, verifier in self.verifiers.items()}
+        engine = known_as(self.engine.name)
+        what: list[Any] = [engine, names, self.samples, self.seed, self.temperature, self.max_tokens]
+        what += [self.grader] if self.grader else []
         asked = [[p.id, p.prompt, p.gold] for p in self.problems]
         return hashlib.blake2b(json.dumps([what, asked]).encode(), digest_size=8).hexdigest()
+
+    @property
+    def outside(self) -> bool:
+        """Whether a model is not run by mull itself, so that asking it may fail."""
+        own = [isinstance(v, SmallVerifier) for v in self.verifiers.values()]
+        return not isinstance(self.engine, SmallEngine) or not all(own)
 
     def chunks(self) -> list[tuple[Problem, ...]]:
         """The problems, cut into units of work."""
@@ -93,7 +103,8 @@ class Recording:
 def record(recording: Recording, out: Path, say: Say | None = None) -> Written:
     """Record into the file ``out``, or whatever is missing of it; ``say`` is told how far it is.
 
-    Refuses an ``out`` that exists, and the parts of another recording.
+    Refuses an ``out`` that exists, and the parts of another recording. Where models outside mull failed
+    :class:`MullError` says how often and why; what there is is kept, and is not asked for again.
     """
     if out.exists():
         raise MullError(f"{out} exists; choose another --out, or delete it to record it again")
@@ -102,6 +113,7 @@ def record(recording: Recording, out: Path, say: Say | None = None) -> Written:
     chunks, schema = recording.chunks(), recording.layout.schema
     paths = [parts / f"part-{at:05d}.parquet" for at in range(len(chunks))]
     began, made = time.monotonic(), 0
+    failed: list[str] = []
     with store.lock(parts):
         store.sweep(parts)
         have = [path.exists() for path in paths]
@@ -114,8 +126,15 @@ def record(recording: Recording, out: Path, say: Say | None = None) -> Written:
                 note = f"{recording.samples} samples of each of {len(chunk)} problems"
                 say(State(sum(have), len(chunks), made, max(left, 1), time.monotonic() - began, note))
             if not have[at]:
-                store.write(path, sampled(recording, chunk), recording.key)
-                have[at], made = True, made + len(chunk)
+                have[at] = _record_part(recording, chunk, path, failed)
+                made += len(chunk)
+        if failed:
+            whys = "; ".join(f"{count} times: {why}" for why, count in reasons(failed)[:3])
+            total = len(recording.problems) * recording.samples
+            raise MullError(
+                f"{out} is incomplete: {len(failed)} of {total} samples "
+                f"failed or are unscored ({whys}); the same command tries these again"
+            )
         files.merge(paths, out, recording.info)
     shutil.rmtree(parts, ignore_errors=True)
     if say is not None:
@@ -132,7 +151,9 @@ def _begin(parts: Path, recording: Recording, out: Path) -> None:
     except (OSError, ValueError) as error:
         raise MullError(f"cannot use {parts}: {error}") from None
     if found is None:
-        store.write_text(mark, json.dumps({"key": recording.key, "engine": recording.engine.name}) + "\n")
+        store.write_text(
+            mark, json.dumps({"key": recording.key, "engine": known_as(recording.engine.name)}) + "\n"
+        )
     elif not isinstance(found, dict) or found.get("key") != recording.key:
         raise MullError(
             f"{parts} holds the parts of another recording; record with the same settings, "
@@ -140,25 +161,40 @@ def _begin(parts: Path, recording: Recording, out: Path) -> None:
         )
 
 
+def _record_part(recording: Recording, chunk: Sequence[Problem], path: Path, failed: list[str]) -> bool:
+    """Record a chunk, or what is missing of it; False, with the reasons in ``failed``, if something is."""
+    if not recording.outside:
+        store.write(path, sampled(recording, chunk), recording.key)
+        return True
+    kept = path.with_suffix(".failed")
+    before = store.read(kept, recording.key, recording.layout.schema) if kept.exists() else None
+    frame, fatal = again.sampled(recording, chunk, before)
+    whys = again.failures(frame)
+    store.write(kept if whys else path, frame, recording.key)
+    if fatal is not None:
+        raise fatal
+    if not whys:
+        store.remove(kept)
+    failed += whys
+    return not whys
+
+
 def sampled(recording: Recording, problems: Sequence[Problem]) -> pl.DataFrame:
     """The rows of some problems, in the recording's layout."""
-    jobs = [
-        Job(
-            Trace(problem),
-            None,
-            recording.temperature,
-            seed_for(recording.seed, problem.id, _ONE, 0, index),
-            recording.max_tokens,
-        )
-        for problem in problems
-        for index in range(recording.samples)
-    ]
-    made, verdicts = asyncio.run(_ask(recording, jobs))
+    jobs = again.jobs(recording, [(problem, i) for problem in problems for i in range(recording.samples)])
+    rows = asyncio.run(_rows(recording, jobs, problems))
+    return to_frame(rows, recording.layout)
+
+
+async def _rows(recording: Recording, jobs: list[Job], problems: Sequence[Problem]) -> list[dict[str, Any]]:
+    """A row a job, judged."""
+    made, verdicts = await _ask(recording, jobs)
     rows = []
     for at, (job, found) in enumerate(zip(jobs, made, strict=True)):
         given = {name: verdicts[name][at] for name in recording.verifiers}
-        rows.append(_row(recording, job, found, at % recording.samples, given))
-    return to_frame(rows, recording.layout)
+        rows.append(again.row(recording, job, found, at % recording.samples, given))
+    await judge(recording.grader, problems, rows)
+    return rows
 
 
 async def _ask(
@@ -173,46 +209,5 @@ async def _ask(
         why = f"{type(error).__name__}: {error}"
         made = [Continuation(job.trace.then((), "error", why), Cost()) for job in jobs]
     traces = [checked(job, found.trace) for job, found in zip(jobs, made, strict=True)]
-    fit = [i for i, trace in enumerate(traces) if trace.steps and trace.finish != "error"]
-    verdicts: dict[str, list[Verdict | None]] = {}
-    for name, verifier in recording.verifiers.items():
-        verdicts[name] = [None] * len(traces)
-        for i, verdict in zip(fit, await verifier.score([traces[i] for i in fit]), strict=True):
-            verdicts[name][i] = verdict
+    verdicts = {name: await again.scored(v, traces) for name, v in recording.verifiers.items()}
     return made, verdicts
-
-
-def _row(
-    recording: Recording, job: Job, made: Continuation, index: int, verdicts: Mapping[str, Verdict | None]
-) -> dict[str, Any]:
-    trace, problem = checked(job, made.trace), job.trace.problem
-    answer = answer_of(trace, recording.extract)
-    logprobs = [value for step in trace.steps for value in step.logprobs]
-    whys = [mishap(trace, recording.max_tokens)]
-    scores: dict[str, float] = {}
-    step_scores: dict[str, list[float]] = {}
-    for name, verdict in verdicts.items():
-        why = "" if verdict is None else flaw(verdict, trace)
-        whys.append(why and f"unscored by {name}: {why}")
-        if verdict is not None and verdict.scores is not None and not why:
-            scores[name] = verdict.scores.last
-            if name in recording.stepwise and len(verdict.scores.steps) == len(trace.steps):
-                step_scores[name] = list(verdict.scores.steps)
-    return {
-        "problem": problem.id,
-        "sample": index,
-        "answer": answer,
-        "correct": None if problem.gold is None else is_correct(answer, problem.gold),
-        "tokens": made.cost.completion_tokens,
-        "text": trace.text,
-        "logprob": trace.logprob if logprobs else None,
-        "finish": trace.finish,
-        "error": "; ".join(filter(None, whys)) or None,
-        "prompt": problem.prompt,
-        "gold": problem.gold,
-        "meta": json.dumps(dict(problem.meta)) if problem.meta else None,
-        "steps": [step.text for step in trace.steps],
-        "token_logprobs": logprobs or None,
-        "scores": scores,
-        "step_scores": step_scores,
-    }

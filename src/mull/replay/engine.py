@@ -20,6 +20,7 @@ from mull.errors import MullError
 from mull.problems import Problem
 from mull.replay.recorded import Recorded, read_answer, sample_text, text_of
 from mull.replay.rules import Outcome
+from mull.select import tie_rank
 from mull.strategies import Arm, find
 from mull.study.pools import Ints
 from mull.trace import Finish, Scores, Step, Trace
@@ -105,6 +106,44 @@ class ReplayVerifier:
         return Verdict(None, error="no recorded score") if value != value else Verdict(Scores((value,)))
 
 
+class ReplayGrader:
+    """Recorded behaviours as a grader: of the answers of one kind a hash draws who stands for them."""
+
+    def __init__(self, recorded: Recorded) -> None:
+        self._rows = {name: row for row, name in enumerate(recorded.names)}
+        assert recorded.kinds is not None
+        self._kinds = [
+            dict(zip(texts, kinds[: len(texts)].tolist(), strict=True))
+            for texts, kinds in zip(recorded.texts, recorded.kinds, strict=True)
+        ]
+        self._ranks = [
+            {text: (tie_rank(name, text), text) for text in texts}
+            for name, texts in zip(recorded.names, recorded.texts, strict=True)
+        ]
+
+    def extract(self, text: str) -> str | None:
+        """The answer as recorded."""
+        return read_answer(text)
+
+    def canonical(
+        self, answers: Sequence[str | None], problem: Problem | None = None
+    ) -> tuple[str | None, ...]:
+        """Each answer as that which stands for its behaviour among these."""
+        assert problem is not None
+        row = self._rows[problem.id]
+        kinds, ranks = self._kinds[row], self._ranks[row]
+        best: dict[int, str] = {}
+        for answer in dict.fromkeys(answers):
+            if answer is not None and kinds[answer] >= 0:
+                held = best.setdefault(kinds[answer], answer)
+                best[kinds[answer]] = max(held, answer, key=ranks.__getitem__)
+        return tuple(None if answer is None else best.get(kinds[answer]) for answer in answers)
+
+    def correct(self, answer: str | None, gold: str, problem: Problem | None = None) -> bool:
+        """As recorded answers have it: what is right is looked up by the answer, not judged."""
+        raise MullError("a replay knows which answers are right; there is no gold answer to judge by")
+
+
 def sample_of(trace: Trace) -> int:
     """Which recorded sample a replayed trace is."""
     if trace.tokens:
@@ -119,15 +158,17 @@ def live(recorded: Recorded, arm: Arm, orders: Ints) -> Outcome:
     """
     problems = [Problem(name, "?") for name in recorded.names]
     most = int(recorded.tokens.max()) + 1
+    grader = None if recorded.kinds is None else ReplayGrader(recorded)
     verifier = ReplayVerifier(recorded) if find(arm.strategy).needs else None
+    places = [{text: label for label, text in enumerate(texts)} for texts in recorded.texts]
     found = []
     for order in orders:
         engine = ReplayEngine(recorded, order)
-        driver = Driver(engine, verifier, seed=0, max_tokens=most, extract=read_answer)
+        driver = Driver(engine, verifier, seed=0, max_tokens=most, extract=read_answer, grader=grader)
         results = driver.run([Task(problem, arm) for problem in problems])
         for row, result in enumerate(results):
             answer = result.selection.answer
-            label = -1 if answer is None else recorded.texts[row].index(answer)
+            label = -1 if answer is None else places[row][answer]
             right = label >= 0 and bool(recorded.right[row, label])
             found.append((label, right, result.cost.generations, result.cost.completion_tokens))
     columns = np.array(found).reshape(len(orders), len(problems), 4)

@@ -82,20 +82,25 @@ def _value(text: str) -> Value:
 
 
 def default(recorded: Recorded, budget: int) -> list[Arm]:
-    """Every rule that the pool has the data for, at its usual settings."""
+    """Every rule that the pool has the data for, at its usual settings.
+
+    Rules that cut solutions on the way need token counts; where answers vote by behaviour, runs are
+    live and slow, and nothing is learned.
+    """
+    timed = bool(recorded.tokens.any())
     half = [2**i for i in range(0, budget.bit_length(), 2) if 2**i < budget]
     found = [Arm("majority", n) for n in [*half, budget]]
-    found += [Arm("shortest_first", n) for n in (16, budget) if n <= budget]
-    found += [
-        Arm(name, budget) for name in ("early_stopping", "adaptive_consistency", "bayes_stop", "width_depth")
-    ]
+    found += [Arm("shortest_first", n) for n in (16, budget) if n <= budget and timed]
+    found += [Arm(name, budget) for name in ("early_stopping", "adaptive_consistency", "bayes_stop")]
+    found += [Arm("width_depth", budget)] if timed else []
     found += [Arm("confidence_vote", budget)] if recorded.confidence is not None else []
-    found += (
-        [Arm(name, budget) for name in ("best_of_n", "score_stop")] if recorded.scores is not None else []
-    )
+    if recorded.scores is not None:
+        scored = ("best_of_n", "best_of_n_weighted", "agreement", "score_stop")
+        found += [Arm(name, budget) for name in scored]
     found += [Arm("marginal", budget)]
-    if len(recorded.names) > 1:
-        found += [Arm("learned_width_depth", budget, (("cost", cost),)) for cost in (0.005, 0.0005)]
+    if len(recorded.names) > 1 and recorded.kinds is None:
+        if timed:
+            found += [Arm("learned_width_depth", budget, (("cost", cost),)) for cost in (0.005, 0.0005)]
         found += [Arm("learned_marginal", budget, (("price", price),)) for price in (0.1, 0.05, 0.025)]
     return list(dict.fromkeys(found))
 
@@ -112,11 +117,13 @@ def values(ledger: Ledger, arm: Arm, splits: int, seed: int = 0) -> Values:
 def table(ledger: Ledger, arms: Sequence[Arm], *, splits: int, draws: int, seed: int = 0) -> dict[str, Any]:
     """Accuracy, its 95 % interval, tokens and generations of every arm, and each beside the largest majority.
 
-    The bootstrap is over problems, with one set of draws for all arms.
+    The bootstrap is over problems, with one set of draws for all arms. Without token counts there
+    is no saving to tell: None.
     """
     shares = bootstrap.weights(ledger.problems, draws, seed=seed)
     budget = max(arm.budget for arm in arms)
     base = ledger.values(Arm("majority", budget))
+    timed = bool(ledger.drawn.recorded.tokens.any())
     rows = []
     for arm in arms:
         found = values(ledger, arm, splits, seed)
@@ -136,8 +143,8 @@ def table(ledger: Ledger, arms: Sequence[Arm], *, splits: int, draws: int, seed:
                 "against_majority": {
                     "accuracy": against.accuracy.mean,
                     "ci95": [against.accuracy.low, against.accuracy.high],
-                    "fewer_tokens": against.saving.mean,
-                    "fewer_tokens_ci95": [against.saving.low, against.saving.high],
+                    "fewer_tokens": against.saving.mean if timed else None,
+                    "fewer_tokens_ci95": [against.saving.low, against.saving.high] if timed else None,
                 },
             }
         )

@@ -31,6 +31,8 @@ class Recorded:
     unscored, in steps of 2**-20, or None; ``confidence`` int [P, S] in grains of
     :mod:`~mull.strategies.confidence_vote`, 0 where unknown, or None; ``rank`` [P, S]: the smaller wins
     between tied scores. ``step`` is the tokens of a step: where a replayed sample can be cut.
+    ``kinds`` [P, K], or None: which answers are one to a vote and yet not right together, such as
+    programs of one behaviour; -1 for an answer that does not vote.
     """
 
     names: tuple[str, ...]
@@ -43,10 +45,15 @@ class Recorded:
     logprobs: Floats | None
     rank: Ints
     step: int
+    kinds: Ints | None = None
 
     @classmethod
-    def of(cls, data: PoolData, *, score: str | None = None, step: int = 64) -> Recorded:
+    def of(
+        cls, data: PoolData, *, score: str | None = None, step: int = 64, behaviours: bool = False
+    ) -> Recorded:
         """From a pool; ``score`` names the verifier whose scores count (None: its only one, if it has one).
+
+        With ``behaviours`` answers vote by the pool's behaviours, and are right each by itself.
 
         Raises :class:`MullError` for a pool without answers, and for an unknown or undetermined score.
         """
@@ -86,6 +93,7 @@ class Recorded:
             data.logprobs,
             rank,
             step,
+            _kinds(data, answers, texts) if behaviours else None,
         )
 
     @property
@@ -121,6 +129,7 @@ class Recorded:
             None if self.scores is None else taken(self.scores).astype(np.float64),
             None if self.confidence is None else taken(self.confidence).astype(np.int64),
             taken(self.rank).astype(np.int32),
+            orders,
         )
 
 
@@ -135,6 +144,7 @@ class Drawn:
     scores: Floats | None
     confidence: Ints | None
     rank: Ints
+    orders: Ints  # [R, P, n], the samples as they are drawn
     memo: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)  # what several arms share
 
     @property
@@ -196,6 +206,19 @@ class Tally:
             leader = np.where(over, ballot, leader)
             found.leader[i], found.top[i], found.second[i] = leader, top, second
         return found
+
+
+def _kinds(data: PoolData, answers: Ints, texts: Sequence[tuple[str, ...]]) -> Ints:
+    """The behaviour of each answer class, [P, K]; an answer has one."""
+    if data.behaviours is None:
+        raise MullError("the pool records no behaviours to vote by")
+    found = np.full((len(answers), max(map(len, texts))), -1, np.int64)
+    for row, (labels, kinds) in enumerate(zip(answers, data.behaviours, strict=True)):
+        held = labels >= 0
+        found[row, labels[held]] = kinds[held]
+        if (found[row, labels[held]] != kinds[held]).any():
+            raise MullError(f"problem {data.names[row]!r}: one answer is recorded with two behaviours")
+    return found
 
 
 def text_of(texts: tuple[str, ...], answer: int) -> str | None:

@@ -68,6 +68,8 @@ def rules() -> Mapping[str, Rule]:
 def replay(drawn: Drawn, arm: Arm) -> Outcome:
     """The arm on every run and problem.
 
+    Where answers vote by behaviour (``Recorded.kinds``) that is the live run itself, on the replay engine.
+
     Raises :class:`MullError` for a strategy that cannot be replayed, parameters that it would refuse,
     a budget above the samples drawn, and scores or log-probabilities that the pool lacks.
     """
@@ -77,6 +79,10 @@ def replay(drawn: Drawn, arm: Arm) -> Outcome:
     start(arm, Problem("replay", "?")).close()
     if arm.budget > drawn.samples:
         raise MullError(f"{arm} needs {arm.budget} samples a problem; {drawn.samples} were drawn")
+    if drawn.recorded.kinds is not None:
+        from mull.replay.engine import live
+
+        return live(drawn.recorded, arm, drawn.orders)
     params: dict[str, Any] = {**find(arm.strategy).params, **dict(arm.params)}
     return known[arm.strategy](drawn, arm.budget, **params)
 

@@ -21,6 +21,18 @@ def best_of_n(drawn: Drawn, budget: int) -> Outcome:
     return _best(drawn, np.full(drawn.answers.shape[1], budget))
 
 
+@rule("best_of_n_weighted")
+def best_of_n_weighted(drawn: Drawn, budget: int) -> Outcome:
+    """Fixed N, the largest sum of scores."""
+    return _summed(drawn, budget, root=False)
+
+
+@rule("agreement")
+def agreement(drawn: Drawn, budget: int) -> Outcome:
+    """See :mod:`mull.strategies.agreement`."""
+    return _summed(drawn, budget, root=True)
+
+
 @rule("score_stop")
 def score_stop(drawn: Drawn, budget: int, *, price: float, least: int, spread: float) -> Outcome:
     """See :mod:`mull.strategies.score_stop`."""
@@ -74,6 +86,27 @@ def confidence_vote(drawn: Drawn, budget: int, *, consensus: float, drop: float,
     # heaviest, then most votes, then the class that the selector prefers (the smallest number)
     key = weights.reshape(columns, classes) * 1024 + votes.reshape(columns, classes)
     answer = np.where(total > 0, key.argmax(axis=1), -1)
+    return Outcome.of(drawn, answer, at, drawn.spent[at - 1, np.arange(columns)])
+
+
+def _summed(drawn: Drawn, budget: int, *, root: bool) -> Outcome:
+    """The answer whose scores have the largest sum, over the root of their number if asked."""
+    scores = _scores(drawn)[:budget]
+    columns, classes = drawn.answers.shape[1], drawn.recorded.right.shape[1]
+    sums, votes = np.zeros(columns * classes, np.int64), np.zeros(columns * classes, np.int64)
+    base = np.arange(columns) * classes
+    for ballot, score in zip(drawn.answers[:budget], scores, strict=True):
+        held = np.flatnonzero((ballot >= 0) & ~np.isnan(score))
+        cell = base[held] + ballot[held]
+        sums[cell] += np.rint(score[held] * scoring.GRAIN).astype(np.int64)
+        votes[cell] += 1
+    weight = sums / scoring.GRAIN
+    weight = weight / np.sqrt(np.maximum(votes, 1)) if root else weight
+    weight, votes = weight.reshape(columns, classes), votes.reshape(columns, classes)
+    # heaviest, then most votes, then the class that the selector prefers (the smallest number)
+    heavy = (weight == np.where(votes > 0, weight, -1.0).max(axis=1, keepdims=True)) & (votes > 0)
+    answer = np.where(heavy.any(axis=1), np.where(heavy, votes, 0).argmax(axis=1), -1)
+    at = np.full(columns, budget)
     return Outcome.of(drawn, answer, at, drawn.spent[at - 1, np.arange(columns)])
 
 

@@ -19,6 +19,7 @@ from mull.paper.figure import Figure, Panel, Series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
 
 #: The report's colours, by their names in its style sheet; there each has a darker page's twin.
 INKS: Mapping[str, str] = {
@@ -41,7 +42,7 @@ _BUDGETS = (
 )  # fmt: skip
 #: Inches of a panel, dots an inch of the PNG files, and the lighter ink.
 _WIDE, _HIGH, DPI, LIGHT = 5.6, 4.5, 150, 0.42
-_STYLE: Any = {
+STYLE: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 10,
@@ -57,7 +58,10 @@ _STYLE: Any = {
     "svg.hashsalt": "mull",
 }
 #: Fonts of the SVG files, all narrower than the one that they are laid out for.
-_FONTS = "system-ui, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif"
+_FONTS = {
+    "DejaVu Sans Mono": "Menlo, Consolas, 'Liberation Mono', monospace",
+    "DejaVu Sans": "system-ui, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif",
+}
 
 
 @dataclass(frozen=True)
@@ -83,21 +87,31 @@ def draw(figure: Figure) -> Drawn:
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     columns = min(2, len(figure.panels))
     rows = -(-len(figure.panels) // columns)
-    with mpl.rc_context(_STYLE):
-        canvas = Canvas(figsize=(_WIDE * columns, _HIGH * rows), layout="constrained")
+    with mpl.rc_context(STYLE):
+        inches = (_WIDE * columns, _HIGH * rows)
+        canvas = Canvas(figsize=inches, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
         FigureCanvasAgg(canvas)
         grid = canvas.subplots(rows, columns, squeeze=False)
         for axes, panel in zip(grid.flat, figure.panels, strict=True):
             _panel(axes, panel)
-        svg, png = io.StringIO(), io.BytesIO()
-        canvas.savefig(svg, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-        canvas.set_layout_engine("none")  # laid out once is enough
-        canvas.savefig(png, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
-    text = svg.getvalue().replace("'DejaVu Sans'", _FONTS).replace("DejaVu Sans", "sans-serif")
-    return Drawn(_opaque(text), png.getvalue(), inline(text, figure))
+        svg, png = saved(canvas)
+    return Drawn(opaque(svg), png, inline(svg, figure))
+
+
+def saved(canvas: Canvas) -> tuple[str, bytes]:
+    """A canvas as SVG without a ground, in the reader's own fonts, and as PNG on white; no dates in them."""
+    svg, png = io.StringIO(), io.BytesIO()
+    canvas.savefig(svg, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    canvas.set_layout_engine("none")  # laid out once is enough
+    canvas.savefig(png, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
+    text = svg.getvalue()
+    for name, fonts in _FONTS.items():
+        text = text.replace(f"'{name}'", fonts).replace(name, fonts.rpartition(", ")[2])
+    return text, png.getvalue()
 
 
 def _panel(axes: Axes, panel: Panel) -> None:
@@ -258,7 +272,7 @@ def _legend(axes: Axes, panel: Panel) -> None:
         longest = max(len(str(handle.get_label())) for handle in handles)
         axes.legend(
             handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.16), frameon=False, fontsize=8.5,
-            ncol=2 if longest > 14 else 3, handlelength=2.2, columnspacing=1.4,
+            ncol=2 if longest > 14 else 3, handlelength=3.2, columnspacing=1.4,
         )  # fmt: skip
 
 
@@ -275,7 +289,7 @@ def _theirs(panel: Panel) -> Any:
     return Line2D([], [], color=INKS["soft"], **how)
 
 
-def _opaque(svg: str) -> str:
+def opaque(svg: str) -> str:
     """The file on white, since a slide's ground is not ours to know."""
     at = svg.index(">", svg.index("<svg")) + 1
     return f'{svg[:at]}\n <rect width="100%" height="100%" fill="white"/>{svg[at:]}'

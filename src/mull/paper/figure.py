@@ -14,6 +14,7 @@ import numpy as np
 
 from mull.paper import curves
 from mull.paper.arrays import Floats
+from mull.paper.shown import Content
 from mull.paper.view import Bins, Ours, words
 
 Style = Literal["line", "dots", "bars", "stars"]
@@ -88,6 +89,11 @@ class Figure:
     missing: tuple[str, ...] = field(default=())
 
     @property
+    def has_data(self) -> bool:
+        """Whether any of it is the study's."""
+        return any(len(series.x) for panel in self.panels for series in panel.series)
+
+    @property
     def number(self) -> str:
         """Both numbers, such as ``Figure 6 (ICLR 9)``."""
         if not self.arxiv:
@@ -99,6 +105,25 @@ class Figure:
         panels = [{"title": p.title, "series": [s.as_json() for s in p.series]} for p in self.panels]
         head = {"name": self.name, "arxiv": self.arxiv, "iclr": self.iclr, "title": self.title}
         return {**head, "missing": list(self.missing), "panels": panels}
+
+
+@dataclass(frozen=True, eq=False)
+class Diagram(Figure):
+    """A figure of the study's own solutions instead of panels; ``sample``: one of the paper's samples."""
+
+    content: Content | None = None
+    sample: bool = False
+
+    @property
+    def has_data(self) -> bool:
+        """Whether the study has such solutions."""
+        return self.content is not None
+
+    def as_json(self) -> dict[str, Any]:
+        """The figure as plain data: every solution with its marks and scores."""
+        found = super().as_json()
+        del found["panels"]
+        return found | ({} if self.content is None else self.content.as_json())
 
 
 class Sheet:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mull.paper import figures_exchange, figures_revisions, figures_search
 from mull.paper.figure import Figure
 from mull.paper.view import Ours
 
 #: Figures that are not redrawn, with the reason.
 LEFT_OUT = {
-    "2 and 5": "schematics of the methods, without data",
-    "17 to 29 (ICLR 20 to 32)": "samples in text; mull's own are in the study's shards and its report",
-    "ICLR 16": "two other base models of the paper's family, which have no counterpart here",
+    "ICLR 16": "difficulty bins of two other base models; of its own other model, the larger one, a study "
+    "records one greedy answer a problem, and samples and searches of it would double the time of a study",
 }
 
 
-def figures(ours: Ours) -> list[Figure]:
-    """All figures: arXiv's in their order, then ICLR's own, then mull's."""
+def figures(ours: Ours, shown: Sequence[Figure] = ()) -> list[Figure]:
+    """All figures: arXiv's in their order, then ICLR's own, then mull's; ``shown`` are those of solutions."""
     made = [module.figures(ours) for module in (figures_exchange, figures_search, figures_revisions)]
+    made.append(list(shown))
     return sorted((figure for part in made for figure in part), key=_order)
 
 

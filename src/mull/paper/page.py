@@ -14,8 +14,9 @@ from string import Template
 from typing import Any
 
 from mull.paper.claims import FAILS, FEWEST, HOLDS, MARGIN, OPEN, Row
-from mull.paper.figure import Figure, Series
+from mull.paper.figure import Diagram, Figure, Series
 from mull.paper.figures import LEFT_OUT
+from mull.paper.page_samples import section
 
 #: A verdict's class in the style sheet.
 _CLASSES = {HOLDS: "holds", FAILS: "fails", OPEN: "open"}
@@ -28,6 +29,8 @@ def render(
     left: Sequence[Figure],
 ) -> str:
     """The page. ``figures``: each with its drawing; ``left``: those that the study has no data for."""
+    samples = [figure for figure, _ in figures if isinstance(figure, Diagram) and figure.sample]
+    listed = [(figure, drawing) for figure, drawing in figures if figure not in samples]
     return Template(_static("mull.paper", "page.html")).substitute(
         css=_static("mull.report", "static", "report.css") + _static("mull.paper", "page.css"),
         lede=html.escape(lede(rows)),
@@ -35,10 +38,19 @@ def render(
         claims=_claims(rows),
         margin=f"{MARGIN:g}",
         fewest=str(FEWEST),
-        contents="\n".join(f'<a href="#{f.name}">{html.escape(f.number)}</a>' for f, _ in figures),
-        figures="\n".join(_figure(figure, drawing) for figure, drawing in figures),
+        contents="\n".join([*(_link(f.name, f.number) for f, _ in listed), *_samples(samples)]),
+        figures="\n".join(_figure(figure, drawing) for figure, drawing in listed),
+        samples=section(samples),
         left=_left(left),
     )
+
+
+def _link(place: str, text: str) -> str:
+    return f'<a href="#{place}">{html.escape(text)}</a>'
+
+
+def _samples(samples: Sequence[Diagram]) -> list[str]:
+    return [_link("samples", f"Samples ({samples[0].arxiv} to {samples[-1].arxiv})")] if samples else []
 
 
 def lede(rows: Sequence[Row]) -> str:
@@ -111,7 +123,8 @@ def _figure(figure: Figure, drawing: str) -> str:
     return (
         f'<section class="figure" id="{figure.name}"><p class="kind">{html.escape(figure.number)}</p>'
         f"<h2>{html.escape(figure.title)}</h2><p>{html.escape(figure.caption)}</p>"
-        f'<div class="drawing">{drawing}</div>{lacking}{_numbers(figure)}</section>'
+        f'<div class="drawing{" cards" if isinstance(figure, Diagram) else ""}">{drawing}</div>'
+        f"{lacking}{_numbers(figure)}</section>"
     )
 
 

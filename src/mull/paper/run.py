@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mull.errors import MullError
-from mull.paper import claims_exchange, claims_revisions, claims_search, draw, page
+from mull.paper import claims_exchange, claims_revisions, claims_search, draw, draw_picture, page
 from mull.paper.arrays import Arrays
 from mull.paper.claims import Row, judge
-from mull.paper.figure import Figure
+from mull.paper.figure import Diagram, Figure
 from mull.paper.figures import figures
+from mull.paper.figures_shown import diagrams
 from mull.paper.measured import measure
 from mull.paper.study import RESTEM, companion, paper_study
 from mull.paper.view import Ours
 from mull.study import folder, store
 from mull.study.config import Study
 from mull.study.folder import Recorded
-from mull.study.progress import Say
+from mull.study.progress import Say, State
 from mull.study.run import record
 
 
@@ -45,12 +47,23 @@ def paper(
     Writes ``paper.html``, ``claims.json``, ``figures.json`` and ``figures/*.svg, *.png`` into the folder.
     """
     draw.check()
+    began = time.monotonic()
     asked, place = study or paper_study(), Path(out)
     recorded = record(asked, place, workers=workers, say=say)
     second = companion(asked)
     if second is not None:
         record(second, place / RESTEM, workers=workers, say=say)
-    return write(measure(recorded, _restem(place)), place)
+    total = len(recorded.units) + 1
+
+    def tell(note: str, done: int = 0) -> None:
+        if say is not None:
+            say(State(total - 1 + done, total, 0, 0, time.monotonic() - began, note))
+
+    tell("measuring")
+    arrays = measure(recorded, _restem(place))
+    found = write(arrays, place, diagrams(recorded, arrays.labels.get("oracle")), tell)
+    tell("done", 1)
+    return found
 
 
 def _restem(place: Path) -> Recorded | None:
@@ -64,15 +77,23 @@ def _restem(place: Path) -> Recorded | None:
     return found
 
 
-def write(arrays: Arrays, out: Path) -> Paper:
-    """Judge and draw what ``arrays`` hold, and write it whole."""
+def write(
+    arrays: Arrays,
+    out: Path,
+    shown: Sequence[Figure] = (),
+    tell: Callable[[str], None] = lambda note: None,
+) -> Paper:
+    """Judge and draw what ``arrays`` hold and what is ``shown``, and write it whole; ``tell`` hears of it."""
     ours = Ours(arrays)
     listed = [module.claims(ours) for module in (claims_exchange, claims_search, claims_revisions)]
     rows = judge(arrays, [claim for part in listed for claim in part])
-    made = figures(ours)
-    drawn = [figure for figure in made if has_data(figure)]
-    left = [figure for figure in made if not has_data(figure)]
-    pictures = [draw.draw(figure) for figure in drawn]
+    made = figures(ours, shown)
+    drawn = [figure for figure in made if figure.has_data]
+    left = [figure for figure in made if not figure.has_data]
+    pictures = []
+    for figure in drawn:
+        tell(f"drawing: {figure.number}")
+        pictures.append(_draw(figure))
     files = _files(out / "figures", drawn, pictures, left)
     inside = [(figure, picture.inline) for figure, picture in zip(drawn, pictures, strict=True)]
     store.write_text(out / "figures.json", _json([figure.as_json() for figure in drawn]))
@@ -81,9 +102,8 @@ def write(arrays: Arrays, out: Path) -> Paper:
     return Paper(tuple(rows), out / "paper.html", out / "claims.json", files)
 
 
-def has_data(figure: Figure) -> bool:
-    """Whether any of a figure's series has a value of ours."""
-    return any(len(series.x) for panel in figure.panels for series in panel.series)
+def _draw(figure: Figure) -> draw.Drawn:
+    return draw_picture.draw(figure) if isinstance(figure, Diagram) else draw.draw(figure)
 
 
 def _files(

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from random import Random
@@ -137,7 +138,8 @@ class Server:
         """Problem and solution so far, as the model sees them."""
         if not chat:
             prompt, _, so_far = asked["prompt"].partition("?\n")
-            return prompt, so_far
+            # Earlier attempts stand before the present one, each closed by the end token.
+            return prompt, so_far.rpartition(END)[2]
         last = asked["messages"][-1]
         so_far = last["content"] if last["role"] == "assistant" else ""
         goes_on = self.prefill in ("last message", "echo") or asked.get("continue_final_message")
@@ -184,15 +186,15 @@ class Server:
         return found
 
     @asynccontextmanager
-    async def up(self) -> AsyncIterator[Server]:
-        """Serve on a free local port."""
+    async def up(self, port: int = 0) -> AsyncIterator[Server]:
+        """Serve on a local port, a free one if none is named."""
         app = web.Application()
         app.router.add_get("/v1/models", self.models)
         app.router.add_post("/v1/completions", self.completions)
         app.router.add_post("/v1/chat/completions", self.chats)
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", port)
         await site.start()
         self.url = "http://127.0.0.1:%d" % runner.addresses[0][1]  # noqa: UP031
         try:
@@ -221,3 +223,24 @@ def reset(request: web.Request) -> web.Response:
 async def hang(_: web.Request) -> None:
     """A fault: no answer."""
     await asyncio.sleep(60)
+
+
+@contextmanager
+def in_thread(server: Server, port: int = 0) -> Iterator[Server]:
+    """Serve from a thread with an event loop of its own, for callers that have none."""
+    started, over = threading.Event(), threading.Event()
+
+    async def serve() -> None:
+        async with server.up(port):
+            started.set()
+            while not over.is_set():
+                await asyncio.sleep(0.01)
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
+    thread.start()
+    assert started.wait(10)
+    try:
+        yield server
+    finally:
+        over.set()
+        thread.join(10)

@@ -10,8 +10,8 @@ FILES = sorted(SOURCE.rglob("*.py"))
 FLOORS = {
     0: {"problems", "answers", "trace", "cost", "errors", "tiny"},
     1: {"strategies", "select", "grading", "execution"},
-    2: {"engines", "verifiers"},
-    3: {"drive", "calls", "meter", "tree", "seeds"},
+    2: {"engines", "sets", "verifiers"},
+    3: {"drive", "calls", "meter", "models", "reading", "tree", "seeds"},
     4: {"study", "difficulty"},
     5: {
         "policy",
@@ -24,13 +24,20 @@ FLOORS = {
         "exchange_curve",
         "pools",
     },
-    6: {"train", "replay"},
-    7: {"analysis", "report", "answering", "paper"},
+    6: {"calibrate", "train", "replay"},
+    7: {"allocation", "analysis", "report", "answering", "paper"},
     8: {"cli", "__init__", "__main__"},
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
-#: torch and its like may be imported by training alone.
+#: torch and its like may be imported by training, and inside functions of the files named here.
 HEAVY = {"torch", "transformers", "vllm", "ray"}
+LAZY = {
+    "verifiers/certainty.py",
+    "verifiers/prm/head.py",
+    "verifiers/prm/loading.py",
+    "verifiers/prm/local.py",
+    "verifiers/prm/tokens.py",
+}
 
 
 def module(path: Path) -> str:
@@ -58,8 +65,45 @@ def test_imports_point_down(path: Path) -> None:
         parts = name.split(".")
         if parts[0] == "mull" and len(parts) > 1 and parts[1] in FLOOR and parts[1] != own:
             assert FLOOR[parts[1]] <= FLOOR[own], f"{path} imports {name}, which is above it"
-        if parts[0] in HEAVY:
-            assert own == "train" or path.name == "train.py", f"{path} imports {name}"
+
+
+def heavy(node: ast.AST) -> set[str]:
+    """What of HEAVY is imported in a piece of source."""
+    found = set()
+    for each in ast.walk(node):
+        if isinstance(each, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in each.names}
+        elif isinstance(each, ast.ImportFrom):
+            found.add((each.module or "").split(".")[0])
+    return found & HEAVY
+
+
+def outside_functions(node: ast.AST) -> set[str]:
+    """What of HEAVY is imported when the module is: not what stands in functions or under TYPE_CHECKING."""
+    found = set()
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(child, ast.If) and getattr(child.test, "id", "") == "TYPE_CHECKING":
+            continue
+        found |= heavy(child) if isinstance(child, ast.Import | ast.ImportFrom) else outside_functions(child)
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_heavy_packages_are_imported_where_they_are_used(path: Path) -> None:
+    if module(path) == "train" or path.name == "train.py":
+        return
+    tree, name = ast.parse(path.read_text()), path.relative_to(SOURCE).as_posix()
+    assert not outside_functions(tree), f"{name} imports {outside_functions(tree)} when it is imported"
+    if name not in LAZY:
+        assert not heavy(tree), f"{name} imports {heavy(tree)}; name it in LAZY if it must"
+
+
+def test_files_named_as_lazy_are_there() -> None:
+    for name in LAZY:
+        path = SOURCE / name
+        assert path.exists() and heavy(ast.parse(path.read_text())), f"{name} imports nothing heavy"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))

@@ -8,21 +8,23 @@ The module decides nothing itself: the driver runs, the policy chooses, a select
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mull import grading, models
 from mull.cost import Cost
 from mull.drive import Driver, Result, Task
 from mull.engines.small import SmallEngine
+from mull.errors import MullError
+from mull.models import ModelSpec, VerifierSpec, model_spec
 from mull.policy_file import Policy
 from mull.problems import Problem, validate
 from mull.select import SELECTORS
 from mull.strategies.base import Arm, find
-from mull.tiny.load import checkpoint
 from mull.trace import Candidate, Need
 from mull.verifiers.base import Verifier
-from mull.verifiers.small import SmallVerifier
 
 #: Probe and arm draw different numbers even where they are the same strategy at the same budget.
 _PROBE_SEED = 1_000_003
@@ -49,18 +51,42 @@ class Answer:
 
 
 def driver(
-    engine: Path | str | None = None, prm: Path | str | None = None, *, seed: int = 0, max_tokens: int = 256
+    engine: Path | str | ModelSpec | None = None,
+    prm: Path | str | VerifierSpec | None = None,
+    *,
+    seed: int = 0,
+    max_tokens: int | None = None,
+    grader: str | None = None,
+    for_arm: Arm | None = None,
 ) -> Driver:
-    """A driver over checkpoints' folders; the small world's, reviser and all, without ``engine``."""
+    """A driver over a model and a verifier; the small world's, reviser and all, without ``engine``.
+
+    ``engine`` is a checkpoint's folder, a server's address or a table; a server is asked at once whether
+    it is there and can do what ``for_arm`` needs: :class:`~mull.errors.MullError` says what is wrong.
+    ``max_tokens`` None is 256 a solution, 2048 of a server's model.
+    """
     verifiers: dict[Need, Verifier] = {}
     reviser = None
+    judging = grading.grader(grader)
     if engine is None:
-        engine, prm = checkpoint("proposer"), prm or checkpoint("prm")
-        reviser = SmallEngine.load(checkpoint("reviser"))
-        verifiers["revision"] = SmallVerifier.load(checkpoint("revision"))
+        engine, prm = "tiny", prm or "tiny"
+        reviser = models.engine("tiny", "reviser")
+        verifiers["revision"] = models.verifier("tiny", "revision")
+    spec = model_spec(str(engine) if isinstance(engine, Path) else engine)
+    if spec.served:
+        stepwise = for_arm is not None and "process" in find(for_arm.strategy).needs
+        spec = asyncio.run(models.ready(spec, "steps" if stepwise else "whole"))
     if prm is not None:
-        verifiers["process"] = SmallVerifier.load(prm)
-    return Driver(SmallEngine.load(engine), verifiers, seed=seed, max_tokens=max_tokens, reviser=reviser)
+        verifiers["process"] = models.verifier(str(prm) if isinstance(prm, Path) else prm)
+    return Driver(
+        models.engine(spec),
+        verifiers,
+        seed=seed,
+        max_tokens=max_tokens or (2048 if spec.served else 256),
+        reviser=reviser,
+        grader=judging,
+        concurrency=spec.concurrency if spec.served else 64,
+    )
 
 
 def ask(
@@ -86,7 +112,12 @@ def ask(
         return _by_policy(problem, budget, policy, using, notes)
     arm = strategy if isinstance(strategy, Arm) else Arm(strategy, budget)
     (result,) = using.run([Task(problem, arm)])
-    return _answer(problem, arm, None, result, notes)
+    return _answer(problem, arm, None, result, notes, _served(using))
+
+
+def _served(using: Driver) -> bool:
+    """Whether the model may be out of reach."""
+    return not isinstance(using.engine, SmallEngine)
 
 
 def _notes(problem: Problem, using: Driver, policy: Policy | None) -> list[str]:
@@ -95,8 +126,9 @@ def _notes(problem: Problem, using: Driver, policy: Policy | None) -> list[str]:
         words = using.engine.words
         if words.text(words.prompt(problem.prompt)) != problem.prompt:
             notes.append("the model's vocabulary cannot spell this problem; expect nonsense")
-    if policy is not None and policy.provenance.engine != using.engine.name:
-        notes.append(f"the policy was fitted to {policy.provenance.engine}, not to {using.engine.name}")
+    name = models.known_as(using.engine.name)
+    if policy is not None and policy.provenance.engine != name:
+        notes.append(f"the policy was fitted to {policy.provenance.engine}, not to {name}")
     return notes
 
 
@@ -119,16 +151,23 @@ def _by_policy(problem: Problem, budget: int, policy: Policy, using: Driver, not
     result = None
     if left.budget > 0:
         (result,) = using.run([Task(problem, left)])
-    found = _answer(problem, arm, probe, result, notes)
+    found = _answer(problem, arm, probe, result, notes, _served(using))
     return replace(found, difficulty=None if value is None or value != value else value, bin=place)
 
 
 def _answer(
-    problem: Problem, arm: Arm, probe: Result | None, result: Result | None, notes: list[str]
+    problem: Problem,
+    arm: Arm,
+    probe: Result | None,
+    result: Result | None,
+    notes: list[str],
+    served: bool,
 ) -> Answer:
     """The vote over the probe's candidates and the arm's; a reviser's attempts vote alone."""
     results = [each for each in (probe, result) if each is not None]
     candidates = tuple(c for each in results for c in each.candidates)
+    if candidates and served and all(c.trace.finish == "error" for c in candidates):
+        raise MullError(f"no candidate came: {candidates[0].trace.error}")
     method = find(arm.strategy)
     voters = result.candidates if method.reviser and result is not None else candidates
     selection = SELECTORS[method.selector](problem.id, voters)

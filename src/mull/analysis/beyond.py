@@ -6,7 +6,7 @@ docs/summary.md is the contract.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,8 @@ from mull.study import bootstrap
 Floats = NDArray[np.float64]
 #: The baseline's budgets at whose accuracy the families' compute is compared.
 AT = (16, 64, 256)
+#: What their compute is counted in; FLOPs only where they are known.
+UNITS = ("generations", "flops")
 
 
 def sections(evidence: Evidence, shares: Floats) -> dict[str, Any]:
@@ -111,13 +113,15 @@ def of_families(evidence: Evidence, judged: Families, shares: Floats) -> list[di
             "generations": measured.generations,
             "flops": measured.flops,
         }
-        found |= {name: _ratios(fixed, measured, seed) for name, fixed in baselines.items()}
+        units = UNITS if evidence.sized else UNITS[:1]
+        found |= {name: _ratios(fixed, measured, units, seed) for name, fixed in baselines.items()}
         rows.append(found)
     return rows
 
 
-def _ratios(fixed: Mapping[int, Measure], measured: Measured, seed: int) -> dict[str, Any]:
-    units = ("generations", "flops")
+def _ratios(
+    fixed: Mapping[int, Measure], measured: Measured, units: Sequence[str], seed: int
+) -> dict[str, Any]:
     return {
         str(n): {unit: as_row(families.ratio(fixed, measured, n, unit, seed)) for unit in units}
         for n in AT

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from mull.analysis.evidence import Evidence, pooled
 from mull.analysis.measure import Measure, stacked
-from mull.answers import is_correct
 from mull.policy_charged import ChargedTable, Variant
 from mull.strategies.base import Arm
 from mull.study import estimators
@@ -44,7 +43,7 @@ def charged_table(evidence: Evidence, searches: Sequence[Arm]) -> ChargedTable:
 
     weighted = pooled(evidence, "best_of_n_weighted", score)
     plain = pooled(evidence, "majority", None)
-    prompt = evidence.grid("prompt_tokens")[:, 0], evidence.grid(f"{score}_prompt_flops")[:, 0]
+    prompt = evidence.reading_prompt(score), evidence.grid(f"{score}_prompt_flops")[:, 0]
     for name, selector, measures in (
         ("best_of_n_weighted", f"best_of_n_weighted:{score}", weighted),
         ("majority", "majority", plain),
@@ -120,9 +119,7 @@ def _known(evidence: Evidence) -> Known:
 def _finals(evidence: Evidence, arm: Arm, known: Known) -> list[tuple[Floats, NDArray[np.bool_]]]:
     """An arm's votes for each problem: by class (the pool's, then those of its own), and which are right."""
     found = []
-    for problem, vote, (names, right) in zip(
-        evidence.recorded.problems, evidence.votes(arm), known, strict=True
-    ):
+    for row, (vote, (names, right)) in enumerate(zip(evidence.votes(arm), known, strict=True)):
         held = [(a, s) for a, s in zip(vote.answers, vote.scores, strict=True) if a is not None and s == s]
         own = {
             name: len(names) + i for i, name in enumerate(dict.fromkeys(a for a, _ in held if a not in names))
@@ -130,7 +127,7 @@ def _finals(evidence: Evidence, arm: Arm, known: Known) -> list[tuple[Floats, ND
         weights = np.zeros(len(names) + len(own))
         for answer, score in held:
             weights[names[answer] if answer in names else own[answer]] += score
-        mine = np.array([is_correct(name, str(problem.gold)) for name in own], bool)
+        mine = np.array([evidence.right(row, name) for name in own], bool)
         found.append((weights, np.concatenate([right, mine])))
     return found
 

@@ -16,6 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from mull.analysis.measure import Measure
+from mull.analysis.merging import Right, merged
 from mull.analysis.revisions import Revisions, revisions
 from mull.answers import is_correct
 from mull.errors import MullError
@@ -49,11 +50,30 @@ class Evidence:
     runs: Mapping[Arm, pl.DataFrame]
     revisions: Revisions | None = None
     larger: Measure | None = None
+    verdicts: Right | None = None
+
+    def right(self, row: int, answer: str) -> bool:
+        """Whether an answer to a problem is right, by the study's grader."""
+        if self.verdicts is None:
+            return is_correct(answer, str(self.recorded.problems[row].gold))
+        return self.verdicts[row][answer]
 
     @property
     def score(self) -> str | None:
         """The score that search, weighted votes and predicted difficulty go by: the PRM's, else the ORM's."""
         return next((name for name in ("prm", "orm") if name in self.pool.scores), None)
+
+    @cached_property
+    def sized(self) -> bool:
+        """Whether FLOPs are known: of a model outside mull they are if its size was given.
+
+        If not, all are 0, for a sum without one of the models would mislead.
+        """
+        found = {"flops": "tokens"}
+        found |= {f"{n}_flops": f"{n}_tokens" for n in ("prm", "orm") if n in self.pool.scores}
+        # What reads no tokens has no model.
+        none = {name: not (self.samples[name] > 0).any() for pair in found.items() for name in pair}
+        return all(none[tokens] or not none[flops] for flops, tokens in found.items())
 
     @property
     def searches(self) -> tuple[Arm, ...]:
@@ -104,6 +124,12 @@ class Evidence:
             .agg(pl.len().alias("copies"), *(pl.col(name).max() for name in costs))
         )
 
+    def reading_prompt(self, verifier: str) -> Floats:
+        """Tokens [P] of the prompt that a verifier reads once a problem."""
+        # One outside mull reads it with every solution, and counts it there.
+        own = f"{verifier}_prompt_tokens"
+        return self.grid(own if own in self.samples.columns else "prompt_tokens")[:, 0]
+
     def reading(self, verifier: str, n: int) -> tuple[Floats, Floats]:
         """Verifier tokens and FLOPs [P] that scoring n samples takes, the prompt left out."""
         if (verifier, n) not in self._readings:
@@ -131,10 +157,10 @@ class Evidence:
         read = np.zeros(self.pool.problems)
         if verifier is not None:
             tokens, spent = self.reading(verifier, n)
-            read = tokens + self.grid("prompt_tokens")[:, 0]
+            read = tokens + self.reading_prompt(verifier)
             flops = flops + spent + self.grid(f"{verifier}_prompt_flops")[:, 0]
         count = np.full(self.pool.problems, float(n))
-        return Measure(accuracy, count, self.pool.mean_tokens([n])[:, 0], read, flops)
+        return Measure(accuracy, count, self.pool.mean_tokens([n])[:, 0], read, flops * self.sized)
 
     def ran(self, arm: Arm) -> Measure:
         """The measure of an arm that was run live."""
@@ -143,7 +169,7 @@ class Evidence:
         def column(name: str) -> Floats:
             return frame[name].to_numpy().astype(np.float64)
 
-        flops = column("flops") + column("verifier_flops")
+        flops = (column("flops") + column("verifier_flops")) * self.sized
         correct, generations = column("correct"), column("generations")
         return Measure(correct, generations, column("completion_tokens"), column("verifier_tokens"), flops)
 
@@ -174,12 +200,13 @@ def gather(recorded: Recorded) -> Evidence:
             raise MullError(
                 f"the shards of {what} are not of this study's problems; delete them and run again"
             )
-    pool, names = _pool(recorded, samples)
+    samples, runs, right = merged(recorded, samples, runs)
+    pool, names = _pool(recorded, samples, right)
     chains = None
     if recorded.study.chains:
         chains = revisions(pl.concat(frames["chains"]), ids, recorded.study.chains)
     larger = _larger(pl.concat(frames["larger"]), ids) if recorded.study.larger is not None else None
-    return Evidence(recorded, pool, names, samples, runs, chains, larger)
+    return Evidence(recorded, pool, names, samples, runs, chains, larger, right)
 
 
 def _larger(frame: pl.DataFrame, ids: Sequence[str]) -> Measure:
@@ -194,7 +221,9 @@ def _larger(frame: pl.DataFrame, ids: Sequence[str]) -> Measure:
     return Measure(column("correct"), none + 1, column("tokens"), none, column("flops"))
 
 
-def _pool(recorded: Recorded, samples: pl.DataFrame) -> tuple[Pool, tuple[tuple[str, ...], ...]]:
+def _pool(
+    recorded: Recorded, samples: pl.DataFrame, verdicts: Right | None
+) -> tuple[Pool, tuple[tuple[str, ...], ...]]:
     """The estimators' pool, and each problem's answers in the order of their class."""
     shape = (len(recorded.problems), recorded.study.pool)
     listed = samples["answer"].to_list()
@@ -206,8 +235,9 @@ def _pool(recorded: Recorded, samples: pl.DataFrame) -> tuple[Pool, tuple[tuple[
         for column, answer in enumerate(listed[row * shape[1] : (row + 1) * shape[1]]):
             if answer is not None:
                 answers[row, column] = classes.setdefault(answer, len(classes))
-        right = np.array([is_correct(answer, str(problem.gold)) for answer in classes] + [False])
-        correct[row] = right[answers[row]]
+        known = None if verdicts is None else verdicts[row]
+        right = [is_correct(a, str(problem.gold)) if known is None else known[a] for a in classes]
+        correct[row] = np.array([*right, False])[answers[row]]
         names.append(tuple(classes))
     scores: dict[str, NDArray[np.float32]] = {}
     if recorded.prm is not None:

@@ -126,7 +126,7 @@ def joined(evidence: Evidence, ran: ChargedTable) -> ChargedTable:
         read, spent = evidence.reading(score, k) if k else (np.zeros(pool.problems),) * 2
         sampled = pool.mean_tokens([k])[:, 0]
         worked = k * evidence.grid("flops").mean(axis=1) + spent + (prompts if k else 0.0)
-        read = read + (evidence.grid("prompt_tokens")[:, 0] if k else 0.0)
+        read = read + (evidence.reading_prompt(score) if k else 0.0)
         for arm, measure in arms.items():
             variants.append(Variant.search(arm, k))
             outcomes.append(np.broadcast_to(measure.accuracy, (1, ran.runs, pool.problems)))

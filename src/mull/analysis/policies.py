@@ -180,8 +180,14 @@ def _ratios(evidence: Evidence, measured: Mapping[str, Measured]) -> dict[str, A
         whole: dict[str, Ratio] = {}
         at: list[dict[str, Any]] = [{"budget": n} for n in evidence.sizes]
         for unit in UNITS:
-            theirs = Curve(stacked(fixed, unit).T, accuracy)
-            ours = Curve(measured[kind].per_problem_cost[unit], measured[kind].per_problem)
+            spent, cost = stacked(fixed, unit).T, measured[kind].per_problem_cost[unit]
+            if not ((spent > 0).all() and (cost > 0).all()):
+                whole[unit] = Ratio(float("nan"), None, None, None, 0.0, f"{unit} are not known")
+                for row in at:
+                    row[unit] = None
+                continue
+            theirs = Curve(spent, accuracy)
+            ours = Curve(cost, measured[kind].per_problem)
             whole[unit] = equal_accuracy_ratio(theirs, ours, seed=seed)
             for i, row in enumerate(at):
                 point = equal_accuracy_ratio(theirs, ours, at=i, draws=1, seed=seed)

@@ -20,20 +20,28 @@ from mull.analysis import beyond
 from mull.analysis.evidence import Evidence, gather, pooled
 from mull.analysis.measure import Measure
 from mull.analysis.policies import UNITS, Policies, fit_all
+from mull.analysis.usage import usage
 from mull.strategies.base import Arm
 from mull.study import bootstrap, estimators, store
 from mull.study.folder import Recorded
+from mull.study.incomplete import Lacks
 from mull.study.plan import canonical
 
 Floats = NDArray[np.float64]
 SCHEMA = 1
 
 
-def write(recorded: Recorded) -> dict[str, Any]:
-    """Analyse a finished study and write its summary and policy; returns the summary."""
+def write(recorded: Recorded, lacking: Lacks | None = None) -> dict[str, Any]:
+    """Analyse a finished study and write its summary and policy; returns the summary.
+
+    ``lacking`` is what the study lacks of which ``recorded`` is the part that lacks nothing.
+    """
     evidence = gather(recorded)
     policies = fit_all(evidence)
     summary = summarise(evidence, policies)
+    if lacking is not None:
+        summary["incomplete"] = lacking.as_json
+        summary["warnings"].insert(0, f"incomplete: {lacking}")
     policy_file.save(policies.policy, recorded.path / "policy.json")
     store.write_text(recorded.path / "summary.json", json.dumps(summary, indent=1, allow_nan=False) + "\n")
     return summary
@@ -72,8 +80,20 @@ def summarise(evidence: Evidence, policies: Policies) -> dict[str, Any]:
         "warnings": warnings(evidence, policies),
         **beyond.sections(evidence, shares),
     }
+    if not evidence.sized:
+        found = _without_flops(found)
+    if (asked := usage(recorded)) is not None:
+        found["usage"] = asked
     clean: dict[str, Any] = _clean(found)
     return clean
+
+
+def _without_flops(value: Any) -> Any:
+    """The summary with null for every number of FLOPs: those of a model of unknown size are not known."""
+    if isinstance(value, Mapping):
+        unknown = {key for key in value if key == "flops" or key.endswith("_flops")}
+        return {k: None if k in unknown else _without_flops(v) for k, v in value.items()}
+    return [_without_flops(each) for each in value] if isinstance(value, list) else value
 
 
 def arms(evidence: Evidence, policies: Policies, shares: Floats) -> list[dict[str, Any]]:
@@ -168,6 +188,8 @@ def warnings(evidence: Evidence, policies: Policies) -> list[str]:
             f"{never} problems were never solved in {evidence.pool.samples} samples, more than a bin holds: "
             "the hardest oracle bins differ by a hash alone"
         )
+    if not evidence.sized:
+        found.append("FLOPs are unknown: a model's parameters were not given; compute is compared in tokens")
     if evidence.score is None:
         found.append("there is no verifier: no weighted vote, no predicted and no charged difficulty")
     return found

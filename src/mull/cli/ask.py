@@ -8,6 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mull.cli import models
+
 if TYPE_CHECKING:
     from mull.answering import Answer
 
@@ -16,6 +18,7 @@ examples:
   mull ask "Ann has 3 eggs. Ben has 4 more eggs than Ann. How many eggs does Ben have?" --budget 16
   mull ask "..." --budget 16 --strategy beam --param width=4
   mull ask "..." --budget 16 --policy mull-study/policy.json
+  mull ask "..." --budget 16 --strategy majority --engine http://localhost:8000 --format chat --grader math
 """
 
 
@@ -39,11 +42,20 @@ def add(commands: Any) -> None:
         "--param", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the strategy"
     )
     own.add_argument(
-        "--engine", type=Path, metavar="DIR", help="a checkpoint's folder (default: the small world's)"
+        "--prm",
+        metavar="MODEL",
+        help='a verifier: "tiny", a folder, or a table such as { adapter = "equations" }',
     )
-    own.add_argument("--prm", type=Path, metavar="DIR", help="a verifier's folder")
+    own.add_argument(
+        "--max-tokens",
+        type=int,
+        metavar="N",
+        help="of a solution (default: 256, and 2048 of a server's model)",
+    )
+    models.add_grader(own)
     own.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     own.add_argument("--json", action="store_true", help="print JSON")
+    models.add(own)
     own.set_defaults(run=run)
 
 
@@ -59,7 +71,10 @@ def run(args: argparse.Namespace) -> int:
     from mull.policy_file import load
 
     policy = None if args.policy is None else load(args.policy)
-    using = driver(args.engine, args.prm, seed=args.seed)
+    prm = None if args.prm is None else models.verifier(args.prm, "--prm")
+    using = driver(
+        models.engine(args), prm, seed=args.seed, max_tokens=args.max_tokens, grader=args.grader, for_arm=arm
+    )
     text = args.problem if args.problem.endswith("\n") else args.problem + "\n"
     answer = ask(text, args.budget, strategy=arm, policy=policy, using=using)
     if args.json:

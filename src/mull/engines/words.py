@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mull.errors import MullError
-from mull.trace import Trace
+from mull.trace import Step, Trace
 
 SPACE = "▁"
 #: How much worse than the worst piece an unknown character is (as in the tokenizers library).
@@ -92,11 +92,17 @@ class Words:
         return "".join([self._texts[token] for token in tokens])
 
     def steps(self, trace: Trace) -> list[tuple[int, ...]]:
-        """Every step's ids: as sampled here, or spelt anew if another engine gave text alone."""
-        found = [step.tokens or self.spelt(step.text) for step in trace.steps]
-        if trace.complete and found and not trace.steps[-1].tokens and self.eos:
+        """Every step's ids: as sampled here, or spelt anew if another engine gave text or ids of its own."""
+        own = [self._own(step) for step in trace.steps]
+        found = [step.tokens if own[i] else self.spelt(step.text) for i, step in enumerate(trace.steps)]
+        if trace.complete and found and not own[-1] and self.eos:
             found[-1] = (*found[-1], self.eos[0])
         return found
+
+    def _own(self, step: Step) -> bool:
+        """Whether a step's ids are this vocabulary's: they spell its text."""
+        ids = step.tokens
+        return bool(ids) and max(ids) < len(self._texts) and self.text(ids) == step.text
 
     def spelt(self, text: str) -> tuple[int, ...]:
         """The best-scored segmentation (Viterbi); a run of unknown characters is one unknown token."""

@@ -26,9 +26,11 @@ _POLICY_ROWS = {
 
 
 def table(summary: Mapping[str, Any]) -> Group:
-    """What a terminal shows of a summary: two tables and the warnings."""
+    """What a terminal shows of a summary: two tables, a third if servers were asked, and the warnings."""
     check(summary)
     parts: list[Table | Text] = [_accuracy(summary), _headline(summary)]
+    if summary.get("usage"):
+        parts.append(_usage(summary["usage"]))
     parts += [Text(f"warning: {sentence}", style="yellow") for sentence in summary["warnings"]]
     return Group(*parts)
 
@@ -73,14 +75,41 @@ def _headline(summary: Mapping[str, Any]) -> Table:
         box=None,
         pad_edge=False,
     )
-    for name in ("policy", "in generations", "in FLOPs", "at accuracy"):
+    sized = _sized(summary)
+    for name in ("policy", "in generations", "in FLOPs" if sized else "in tokens", "at accuracy"):
         made.add_column(name, justify="left" if name == "policy" else "right", no_wrap=True)
     ratios = summary["headline"].get("equal_accuracy_ratio") or {}
     for name in POLICIES:
         row = ratios.get(name)
         where = finite((row or {}).get("accuracy"))
         shown = "–" if where is None else f"{100 * where:.1f} %"
-        made.add_row(_POLICY_ROWS[name], ratio(row, "generations"), ratio(row, "flops"), shown)
+        second = ratio(row, "flops" if sized else "completion_tokens")
+        made.add_row(_POLICY_ROWS[name], ratio(row, "generations"), second, shown)
+    return made
+
+
+def _sized(summary: Mapping[str, Any]) -> bool:
+    """Whether FLOPs are known."""
+    return not summary["arms"] or any(finite(arm.get("flops")) is not None for arm in summary["arms"])
+
+
+def _usage(found: Mapping[str, Any]) -> Table:
+    """What the study took of its servers."""
+    made = Table(
+        title="asked of the models",
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
+    )
+    for name in ("", "requests", "prompt tokens", "from cache", "sampled", "verified", "dollars"):
+        made.add_column(name, justify="right" if name else "left", no_wrap=True, max_width=30)
+    for row in (*found["by"], {"what": "all", **found}):
+        rate, dollars = finite(row["cache_hit_rate"]), finite(row["dollars"])
+        counts = [f"{row[n]:,}" for n in ("requests", "prompt_tokens")]
+        counts.append("–" if rate is None else f"{rate:.0%}")
+        counts += [f"{row[n]:,}" for n in ("completion_tokens", "verifier_tokens")]
+        made.add_row(Text(str(row["what"])), *counts, "unknown" if dollars is None else f"{dollars:,.2f}")
     return made
 
 

@@ -6,12 +6,15 @@
     max_tokens = 256                   # a solution
     pool = 256                         # samples a problem, a power of two
     chains = 64                        # revision budgets up to this power of 4; 0: no revisions
-    engine = "tiny"                    # or a checkpoint's folder
+    engine = "tiny"                    # or a checkpoint's folder, or a server's address, or a table:
+    # engine = { url = "http://localhost:8000/v1", model = "tiny", format = "text" }
     reviser = "tiny"
     larger = "tiny"                    # a model to compare with, decoded greedily
     verifiers = { prm = "tiny", orm = "tiny", revision = "tiny" }
+    # or: verifiers = { prm = { path = "checkpoint", adapter = "qwen2.5-math-prm" } }
     problems = { source = "tiny", split = "test", count = 500 }
-    # or: problems = { source = "problems.jsonl", count = 200 }
+    # or: problems = { source = "problems.jsonl", count = 200 }, or a data set: { source = "math500" }
+    grader = "math"                    # which answers are equal; the set's own, or none, if not given
 
     [[arms]]
     strategy = "beam"
@@ -20,7 +23,8 @@
 
 Majority and best-of-N need no arm: they are measured at every power of two up to
 ``pool``, from the pool; so are revisions, at every ratio up to ``chains``. Paths are
-relative to the TOML file. The module reads, checks and writes configuration; it loads no model.
+relative to the TOML file; tables are those of :mod:`mull.models.spec`. The module reads,
+checks and writes configuration; it loads no model.
 """
 
 from __future__ import annotations
@@ -30,20 +34,27 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from itertools import islice
+from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from mull.errors import MullError
-from mull.problems import Problem, load_jsonl, validate
+from mull.grading import grader
+from mull.models import ModelSpec, VerifierSpec, digest_of, simplest, verifier_spec
+from mull.models.spec import Place, from_table
+from mull.problems import Problem
+from mull.sets import default_grader
 from mull.strategies.base import Arm, Value, start
-from mull.tiny.world import Split
+from mull.study.source import Source, load_problems, placed, split_named
 
+__all__ = ["Source", "Study", "content_hash", "load_problems", "read", "to_toml"]
 #: Changes when recorded shards of an older mull can no longer be continued.
 FORMAT = 1
 #: The study's verifiers, and its models beside the engine.
 VERIFIERS = ("prm", "orm", "revision")
 ROLES = (*VERIFIERS, "reviser", "larger")
+#: The study's models that sample.
+SAMPLING = ("engine", "reviser", "larger")
 #: Strategies measured from the pool, never run live in a study.
 POOLED = ("best_of_n", "best_of_n_weighted", "majority")
 #: The largest budgets that chains of revisions can be recorded for.
@@ -53,37 +64,31 @@ FEWEST = 10
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where problems come from: "tiny" and its split, or the path of a JSONL file; the first ``count``."""
-
-    source: str = "tiny"
-    split: Split = "test"
-    count: int | None = 500
-
-
-@dataclass(frozen=True)
 class Study:
     """What is asked: problems x arms, by one model and its verifiers, from one seed.
 
     ``engine``, ``reviser``, ``larger`` and the verifiers ``prm``, ``orm`` and ``revision`` are
-    "tiny" or a checkpoint's folder; all but the engine may be None. ``pool`` is in samples a
-    problem, ``chains`` in attempts a problem, ``max_tokens`` in tokens a solution.
+    "tiny", a checkpoint's folder or a table, the first three also a server's address; all but the
+    engine may be None. ``pool`` is in samples a
+    problem, ``chains`` in attempts a problem, ``max_tokens`` in tokens a solution. ``grader`` says
+    which answers are equal (:func:`mull.grading.grader`); None is mull's own normal form.
     """
 
     name: str
     problems: Source = field(default_factory=Source)
-    engine: str = "tiny"
-    prm: str | None = "tiny"
-    orm: str | None = "tiny"
-    reviser: str | None = None
-    revision: str | None = None
-    larger: str | None = None
+    engine: str | ModelSpec = "tiny"
+    prm: str | VerifierSpec | None = "tiny"
+    orm: str | VerifierSpec | None = "tiny"
+    reviser: str | ModelSpec | None = None
+    revision: str | VerifierSpec | None = None
+    larger: str | ModelSpec | None = None
     temperature: float = 1.0
     seed: int = 0
     pool: int = 256
     max_tokens: int = 256
     chains: int = 0
     arms: tuple[Arm, ...] = ()
+    grader: str | None = None
 
     def __post_init__(self) -> None:
         if not self.name.strip():
@@ -103,6 +108,10 @@ class Study:
             raise MullError(f"seed is {self.seed}; it must not be negative")
         if self.problems.count is not None and self.problems.count < FEWEST:
             raise MullError(f"{self.problems.count} problems are too few; a study needs at least {FEWEST}")
+        for role in SAMPLING:
+            if getattr(self, role) is not None:
+                object.__setattr__(self, role, simplest(getattr(self, role)))
+        grader(self.grader)
         object.__setattr__(self, "arms", tuple(dict.fromkeys(self.arms)))
         for arm in self.arms:
             self._check(arm)
@@ -124,17 +133,17 @@ class Study:
         """The arms that are run, in order: those that the pool cannot answer."""
         return tuple(arm for arm in self.arms if arm.strategy not in POOLED)
 
+    @property
+    def named(self) -> dict[str, str | ModelSpec | VerifierSpec]:
+        """The study's models by role, the engine as "proposer"; those that it has."""
+        found = {"proposer": self.engine, **{role: getattr(self, role) for role in ROLES}}
+        return {role: model for role, model in found.items() if model is not None}
 
-def load_problems(
-    source: str | Path = "tiny", count: int | None = None, split: Split = "test"
-) -> tuple[Problem, ...]:
-    """The first ``count`` problems of the small world ("tiny", 500 if None), or of a JSONL file."""
-    if str(source) == "tiny":
-        from mull.tiny.load import problems
-
-        return problems(split, 500 if count is None else count)
-    found = load_jsonl(Path(source))
-    return validate(islice(found, count))
+    @property
+    def outside(self) -> bool:
+        """Whether a model is not run by mull's own engine, so that asking it may fail."""
+        models = self.named.values()
+        return any(isinstance(m, VerifierSpec) or (isinstance(m, ModelSpec) and m.served) for m in models)
 
 
 def read(path: Path) -> Study:
@@ -164,40 +173,47 @@ def from_mapping(data: Mapping[str, Any], base: Path) -> Study:
     plain = {f.name for f in fields(Study)} - {"problems", *VERIFIERS, "arms"}
     _known(data, plain | {"problems", "verifiers", "arms"}, "a study")
     values: dict[str, Any] = {}
-    for name in ("name", "engine", "reviser", "larger"):
-        if name in data:
-            values[name] = _typed(data[name], str, name)
-    if "name" not in values:
+    if "name" not in data:
         raise MullError("a study needs a name")
+    values["name"] = _typed(data["name"], str, "name")
     for name in ("seed", "pool", "max_tokens", "chains"):
         if name in data:
             values[name] = _typed(data[name], int, name)
     if "temperature" in data:
         values["temperature"] = float(_typed(data["temperature"], (int, float), "temperature"))
-    for name in ("engine", "reviser", "larger"):
-        if name in values:
-            values[name] = _place(values[name], base)
+    place = partial(_place, base=base)
+    for name in SAMPLING:
+        if name in data:
+            given = _typed(data[name], (str, dict), name)
+            values[name] = place(given) if isinstance(given, str) else from_table(given, name, place)
     if "verifiers" in data:
         table = _typed(data["verifiers"], dict, "verifiers")
         _known(table, set(VERIFIERS), "verifiers")
         for name in VERIFIERS:
-            values[name] = (
-                _place(_typed(table[name], str, f"verifiers.{name}"), base) if name in table else None
-            )
+            given = table.get(name)
+            values[name] = None if given is None else verifier_spec(given, f"verifiers.{name}", place)
     if "problems" in data:
-        values["problems"] = _source(_typed(data["problems"], dict, "problems"), base)
+        values["problems"] = _source(_typed(data["problems"], dict, "problems"), place)
+        values["grader"] = default_grader(values["problems"].source)
+    if "grader" in data:
+        given = _typed(data["grader"], str, "grader")
+        values["grader"] = None if given == "none" else given
     values["arms"] = tuple(arm for row in _typed(data.get("arms", []), list, "arms") for arm in _arms(row))
     return Study(**values)
 
 
-def _source(table: Mapping[str, Any], base: Path) -> Source:
-    _known(table, {"source", "split", "count"}, "problems")
-    where = _place(_typed(table.get("source", "tiny"), str, "problems.source"), base)
-    split = table.get("split", "test")
-    if split not in get_args(Split):
-        raise MullError(f"problems.split is {split!r}; it must be one of {', '.join(get_args(Split))}")
+def _source(table: Mapping[str, Any], place: Place) -> Source:
+    _known(table, {f.name for f in fields(Source)}, "problems")
+    text = {
+        name: _typed(table[name], str, f"problems.{name}")
+        for name in ("source", "split", "prompt", "answer")
+        if name in table
+    }
+    where = placed(text.pop("source", "tiny"), place)
+    if where == "tiny":
+        split_named(text.get("split", "test"))
     count = table.get("count", 500 if where == "tiny" else None)
-    return Source(where, split, None if count is None else _typed(count, int, "problems.count"))
+    return Source(where, count=None if count is None else _typed(count, int, "problems.count"), **text)
 
 
 def _arms(row: object) -> list[Arm]:
@@ -227,18 +243,22 @@ def _typed(value: Any, kind: type | tuple[type, ...], name: str) -> Any:
 
 
 def _place(where: str, base: Path) -> str:
-    return where if where == "tiny" else str((base / Path(where).expanduser()).resolve())
+    if where == "tiny" or where.startswith(("http://", "https://")):
+        return where
+    return str((base / Path(where).expanduser()).resolve())
 
 
 def to_toml(study: Study, recorded: Mapping[str, Value] | None = None) -> str:
     """The study as TOML that :func:`read` gives back; ``recorded`` becomes a table of its own."""
     source = study.problems
-    where = {"source": source.source, "split": source.split, "count": source.count}
+    where = vars(source)
     verifiers = {name: getattr(study, name) for name in VERIFIERS}
     names = ("name", "seed", "temperature", "max_tokens", "pool", "chains", "engine", "reviser", "larger")
     lines = [
-        f"{name} = {_value(value)}" for name in names if (value := getattr(study, name)) not in (None, 0, "")
+        f"{name} = {_named(value)}" for name in names if (value := getattr(study, name)) not in (None, 0, "")
     ]
+    if study.grader != default_grader(source.source):
+        lines.append(f"grader = {_value(study.grader or 'none')}")
     lines += [f"verifiers = {_table(verifiers)}", f"problems = {_table(where)}"]
     grid: dict[tuple[str, tuple[tuple[str, Value], ...]], list[int]] = {}
     for arm in study.arms:
@@ -251,9 +271,16 @@ def to_toml(study: Study, recorded: Mapping[str, Value] | None = None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _table(values: Mapping[str, Value | None]) -> str:
-    inner = ", ".join(f"{key} = {_value(value)}" for key, value in values.items() if value is not None)
+def _table(values: Mapping[str, Any]) -> str:
+    inner = ", ".join(f"{key} = {_named(value)}" for key, value in values.items() if value is not None)
     return f"{{ {inner} }}" if inner else "{}"
+
+
+def _named(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_named, value))}]"
+    table = value.table if isinstance(value, ModelSpec | VerifierSpec) else value
+    return _table(table) if isinstance(table, Mapping) else _value(table)
 
 
 def _value(value: Value) -> str:
@@ -261,34 +288,30 @@ def _value(value: Value) -> str:
 
 
 def checkpoints(study: Study) -> dict[str, Path]:
-    """The folders of the study's models by role; those that it has."""
-    from mull.tiny.load import checkpoint
+    """The folders of the study's models by role; those that it has, and that mull runs itself."""
+    from mull.models import checkpoint_of
 
-    named = {"proposer": study.engine, **{role: getattr(study, role) for role in ROLES}}
-    return {
-        role: checkpoint(role) if where == "tiny" else Path(where)  # type: ignore[arg-type]
-        for role, where in named.items()
-        if where is not None
-    }
+    found = {}
+    for role, named in study.named.items():
+        path = named.path if isinstance(named, ModelSpec) else named
+        if isinstance(path, str):
+            found[role] = checkpoint_of(path, role)  # type: ignore[arg-type]
+    return found
 
 
 def content_hash(study: Study, problems: Sequence[Problem]) -> str:
-    """What was asked, as 16 hex digits: settings, problems and the models' files.
+    """What was asked, as 16 hex digits: settings, problems and the models' files or served names.
 
-    Neither the study's name nor any path counts, so a study can be moved. The arms'
-    order does not count either.
+    Neither the study's name nor any path or address counts, so a study can be moved, and so can
+    a server. The arms' order does not count either. A server's model must have its name by now.
     """
     digest = hashlib.blake2b(digest_size=8)
-    settings: list[float] = [FORMAT, study.temperature, study.seed, study.pool, study.max_tokens]
+    settings: list[float | str] = [FORMAT, study.temperature, study.seed, study.pool, study.max_tokens]
     settings += [study.chains] if study.chains else []
+    settings += [study.grader] if study.grader else []
     digest.update(json.dumps([settings, sorted(map(str, study.live))]).encode())
     for problem in problems:
         digest.update(json.dumps([problem.id, problem.prompt, problem.gold]).encode())
-    for role, folder in checkpoints(study).items():
-        files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")])
-        if not files:
-            raise MullError(f"no checkpoint for the {role} in {folder}")
-        for file in files:
-            digest.update(f"{role}/{file.name}".encode())
-            digest.update(hashlib.blake2b(file.read_bytes()).digest())
+    for role, named in study.named.items():
+        digest.update(digest_of(named, role, role))  # type: ignore[arg-type]
     return digest.hexdigest()

@@ -40,9 +40,9 @@ def cores() -> int:
 
 
 class Crew:
-    """Running workers; use it through :func:`crew`."""
+    """Running workers, each with up to ``depth`` tasks at a time; use it through :func:`crew`."""
 
-    def __init__(self, size: int, first: dict[str, Any]) -> None:
+    def __init__(self, size: int, first: dict[str, Any], depth: int = 1) -> None:
         source = str(Path(mull.__file__).resolve().parents[1])
         paths = [source, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
         environment = {**os.environ, **SINGLE, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
@@ -70,18 +70,17 @@ class Crew:
         for member in self._members:
             self._selector.register(member.stdout, selectors.EVENT_READ, (member, bytearray()))  # type: ignore[arg-type]
             self._send(member, first)
-            self._idle.append(member)
+        self._idle = [*self._members] * depth
 
     def work(self, tasks: Sequence[dict[str, Any]], pause: float = 1.0) -> Iterator[int | None]:
         """Have the tasks done; yields an index when one is, None after ``pause`` seconds of nothing."""
         left = list(enumerate(tasks))[::-1]
-        busy: dict[int, int] = {}
+        busy = 0
         while left or busy:
             while left and self._idle:
                 index, task = left.pop()
-                member = self._idle.pop()
-                busy[member.pid] = index
-                self._send(member, task)
+                self._send(self._idle.pop(), {**task, "at": index})
+                busy += 1
             events = self._selector.select(pause)
             if not events:
                 yield None
@@ -94,9 +93,11 @@ class Crew:
                 while b"\n" in buffer:
                     line, _, rest = bytes(buffer).partition(b"\n")
                     buffer[:] = rest
-                    _check(json.loads(line))
+                    answer = json.loads(line)
+                    _check(answer)
                     self._idle.append(member)
-                    yield busy.pop(member.pid)
+                    busy -= 1
+                    yield answer["done"]["at"]
 
     def _send(self, member: subprocess.Popen[bytes], task: dict[str, Any]) -> None:
         assert member.stdin is not None
@@ -116,9 +117,9 @@ class Crew:
 
 
 @contextmanager
-def crew(size: int, first: dict[str, Any]) -> Iterator[Crew]:
+def crew(size: int, first: dict[str, Any], depth: int = 1) -> Iterator[Crew]:
     """``size`` workers, told ``first`` what they are to work on; ended when the block is left."""
-    made = Crew(size, first)
+    made = Crew(size, first, depth)
     try:
         yield made
     finally:

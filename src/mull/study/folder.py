@@ -2,7 +2,7 @@
 
     study.toml         what was asked, and the hash of it
     problems.parquet   the problems
-    shards/*.parquet   the pool and the arms, a shard a unit
+    shards/*.parquet   the pool and the arms, a shard a unit; NAME.failed.parquet while some of it failed
     summary.json, policy.json, trees.json, report.html
 
 Nothing of another study is ever overwritten.
@@ -20,6 +20,7 @@ from typing import Any
 import polars as pl
 
 from mull.errors import MullError
+from mull.models import model_spec
 from mull.problems import Problem
 from mull.study import config, store
 from mull.study.config import Study
@@ -61,9 +62,16 @@ class Recorded:
         """The units that are still to be computed."""
         return tuple(unit for unit in self.units if not self.shard(unit).exists())
 
+    def kept(self, unit: Unit) -> pl.DataFrame | None:
+        """What there is of a unit of which something failed, None if there is nothing."""
+        path = self.path / "shards" / unit.failed
+        if self.shard(unit).exists() or not path.exists():
+            return None
+        return store.read(path, unit.key, store.schema(unit.kind, self.study.outside))
+
     def read(self, unit: Unit) -> pl.DataFrame:
         """A unit's frame, checked."""
-        frame = store.read(self.shard(unit), unit.key, store.SCHEMAS[unit.kind])
+        frame = store.read(self.shard(unit), unit.key, store.schema(unit.kind, self.study.outside))
         rows = len(unit.problems) * (1 if unit.kind == "arm" else unit.generations)
         if frame.height != rows:
             wrong = f"{self.shard(unit)} has {frame.height} rows, not {rows}"
@@ -77,13 +85,7 @@ def begin(
     """Make the folder, or recognise it as this very study's; anything else is refused."""
     settings = path / "study.toml"
     if settings.exists():
-        found = open_folder(path)
-        if found.hash != key:
-            raise MullError(
-                f"{path} holds another study ({found.study.name!r}, {found.hash}; this is {key}); "
-                "choose another --out"
-            )
-        return found
+        return _moved(same(open_folder(path), key), study)
     try:
         left = [p for p in path.iterdir() if not p.name.endswith(".tmp") and p.name != "problems.parquet"]
     except FileNotFoundError:
@@ -105,6 +107,33 @@ def begin(
         settings, config.to_toml(study, {"hash": key, **names})
     )  # last: it makes the folder a study
     return open_folder(path)
+
+
+def same(found: Recorded, key: str) -> Recorded:
+    """The folder's study, if it is the one with this hash; else :class:`MullError`."""
+    if found.hash != key:
+        raise MullError(
+            f"{found.path} holds another study ({found.study.name!r}, {found.hash}; this is {key}); "
+            "choose another --out"
+        )
+    return found
+
+
+def _moved(found: Recorded, study: Study) -> Recorded:
+    """The folder's study with the addresses, limits and prices of now, where it is of models outside."""
+    if not study.outside:
+        return found
+    for role in config.SAMPLING:
+        then, now = getattr(found.study, role), getattr(study, role)
+        if then is not None and model_spec(then).size != model_spec(now).size:
+            raise MullError(
+                f"{found.path} was recorded with other parameters, layers or heads of the {role}, and its "
+                "FLOPs are by them; leave them as they were, or choose another --out"
+            )
+    text = config.to_toml(study, config.read_toml(found.path / "study.toml")["recorded"])
+    if text != (found.path / "study.toml").read_text(encoding="utf-8"):
+        store.write_text(found.path / "study.toml", text)
+    return open_folder(found.path)
 
 
 def open_folder(path: Path) -> Recorded:

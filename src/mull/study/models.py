@@ -5,13 +5,19 @@ The module loads and hands on; it samples and scores nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from mull import models
 from mull.drive import Driver
+from mull.engines.base import Engine
 from mull.engines.small import SmallEngine
-from mull.study.config import VERIFIERS, Study, checkpoints
+from mull.grading import grader
+from mull.models import ModelSpec, VerifierSpec, known_as, model_spec
+from mull.study.config import SAMPLING, VERIFIERS, Study
+from mull.study.failures import AsideEngine, AsideVerifier, Failures, Watched, WatchedVerifier
 from mull.trace import Need
+from mull.verifiers.base import Verifier
 from mull.verifiers.small import SmallVerifier
 
 
@@ -19,39 +25,52 @@ from mull.verifiers.small import SmallVerifier
 class Models:
     """A study's models; all but the engine are None where the study has none."""
 
-    engine: SmallEngine
-    prm: SmallVerifier | None = None
-    orm: SmallVerifier | None = None
-    revision: SmallVerifier | None = None
-    reviser: SmallEngine | None = None
-    larger: SmallEngine | None = None
+    engine: Engine
+    prm: Verifier | None = None
+    orm: Verifier | None = None
+    revision: Verifier | None = None
+    reviser: Engine | None = None
+    larger: Engine | None = None
 
     def fresh(self) -> Models:
-        """The same models, with empty caches."""
+        """The same models, with empty caches where they are mull's own."""
         found: dict[str, Any] = {
-            r: None if model is None else model.fresh() for r, model in vars(self).items()
+            r: model.fresh() if isinstance(model, SmallEngine | SmallVerifier) else model
+            for r, model in vars(self).items()
         }
+        return Models(**found)
+
+    def watched(self, failures: Failures) -> Models:
+        """Fresh models as they are asked where one of them is outside: failures are noted, all give way."""
+        found: dict[str, Any] = {}
+        for role, model in vars(self.fresh()).items():
+            if isinstance(model, SmallEngine):
+                found[role] = AsideEngine(model)
+            elif isinstance(model, SmallVerifier):
+                found[role] = AsideVerifier(model)
+            elif model is not None:
+                found[role] = (WatchedVerifier if role in VERIFIERS else Watched)(model, failures)
         return Models(**found)
 
     @property
     def names(self) -> dict[str, str | int]:
         """Each model's name, by role, and what is known of the engine's and the larger model's making."""
-        found: dict[str, str | int] = {r: m.name for r, m in vars(self).items() if m is not None}
+        found: dict[str, str | int] = {r: known_as(m.name) for r, m in vars(self).items() if m is not None}
         for role, model in (("engine", self.engine), ("larger", self.larger)):
-            if model is not None:
+            if model is not None and model.size.parameters:
                 found[f"{role}_parameters"] = model.size.parameters
-                if model.pretraining_tokens is not None:
-                    found[f"{role}_pretraining_tokens"] = model.pretraining_tokens
+            if (trained := getattr(model, "pretraining_tokens", None)) is not None:
+                found[f"{role}_pretraining_tokens"] = trained
         return found
 
     def driver(self, study: Study, *, record: bool = False) -> Driver:
         """A driver over these models; strategies are verified by the PRM, by the ORM failing that."""
-        found: dict[Need, SmallVerifier | None] = {
+        found: dict[Need, Verifier | None] = {
             "process": self.prm,
             "outcome": self.prm or self.orm,
             "revision": self.revision,
         }
-        return Driver(
+        driver = Driver(
             self.engine,
             {need: verifier for need, verifier in found.items() if verifier is not None},
             seed=study.seed,
@@ -59,12 +78,59 @@ class Models:
             max_tokens=study.max_tokens,
             record=record,
             reviser=self.reviser,
+            grader=grader(study.grader),
         )
+        return replace(driver, concurrency=in_flight(study)) if study.outside else driver
+
+
+def in_flight(study: Study) -> int:
+    """How many requests the study's servers take at a time, the most that one of them does."""
+    found = [named for named in study.named.values() if isinstance(named, ModelSpec) and named.served]
+    return max((spec.concurrency for spec in found), default=64)
 
 
 def load(study: Study) -> Models:
     """Load the models that a study names."""
-    where = checkpoints(study)
-    found: dict[str, Any] = {role: SmallVerifier.load(where[role]) for role in VERIFIERS if role in where}
-    found |= {role: SmallEngine.load(where[role]) for role in ("reviser", "larger") if role in where}
-    return Models(SmallEngine.load(where["proposer"]), **found)
+    wanted = {role: named for role in (*VERIFIERS, *SAMPLING) if (named := getattr(study, role)) is not None}
+    return Models(**{role: _loaded(role, named) for role, named in wanted.items()})
+
+
+def _loaded(role: str, named: Any) -> Any:
+    if role in VERIFIERS:
+        return models.verifier(named, role)  # type: ignore[arg-type]
+    return models.engine(named, "proposer" if role == "engine" else role)  # type: ignore[arg-type]
+
+
+def names(study: Study) -> dict[str, str | int]:
+    """What :attr:`Models.names` is, for the models that a study names; those outside are not asked."""
+    if not study.outside:
+        return load(study).names
+    found: dict[str, str | int] = {}
+    for role in ("engine", *VERIFIERS, "reviser", "larger"):
+        if (named := getattr(study, role)) is None:
+            continue
+        found[role] = label(named) or known_as(_loaded(role, named).name)
+        if role in ("engine", "larger"):
+            said = model_spec(named)
+            made = None if said.served else _loaded(role, named)
+            size = said.size if made is None else made.size
+            trained = getattr(made, "pretraining_tokens", None) or said.pretraining_tokens
+            found |= {f"{role}_parameters": size.parameters} if size else {}
+            found |= {f"{role}_pretraining_tokens": trained} if trained else {}
+    return found
+
+
+def label(named: str | ModelSpec | VerifierSpec) -> str:
+    """The name of a model outside mull, without its address; "" for mull's own."""
+    if isinstance(named, VerifierSpec):
+        return named.label
+    spec = model_spec(named)
+    if not spec.served:
+        return ""
+    return f"{spec.model} ({spec.form.name}, {spec.form.rule.name})"
+
+
+def small(model: Any) -> Any:
+    """mull's own model within what it is asked through, None for one outside."""
+    inner = getattr(model, "inner", model)
+    return inner if isinstance(inner, SmallEngine | SmallVerifier) else None

@@ -51,6 +51,11 @@ class Unit:
         return f"{slug}-{self.index:03d}.parquet"
 
     @property
+    def failed(self) -> str:
+        """The name of the file that holds what there is of it while something of it has failed."""
+        return self.file.replace(".parquet", ".failed.parquet")
+
+    @property
     def work(self) -> float:
         """About how long it takes, in generations by the pool: searches and revisions come dearer."""
         return len(self.problems) * self.generations * _DEARER[self.kind]

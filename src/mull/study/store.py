@@ -111,6 +111,29 @@ LARGER = pl.Schema(
 )
 #: What a shard holds, by its unit's kind.
 SCHEMAS = {"pool": POOL, "arm": RUN, "chains": CHAINS, "larger": LARGER}
+#: What is kept beside that where a model is outside mull: what a request cost, and what ``failed``
+#: and is to be asked for again (null: nothing).
+_SENT: dict[str, Any] = {
+    "requests": pl.Int32,
+    "sent_tokens": pl.Int32,
+    "cached_tokens": pl.Int32,
+    "failed": pl.String,
+}
+_STEPS: dict[str, Any] = {"steps": pl.List(pl.String)}
+_READ: dict[str, Any] = {"prm_prompt_tokens": pl.Int32, "orm_prompt_tokens": pl.Int32}
+OUTSIDE = {
+    "pool": pl.Schema({**_POOL, **_STEPS, **_READ, **_SENT}),
+    "arm": pl.Schema({**_RUN, "failed": pl.String}),
+    "chains": pl.Schema({**_CHAINS, **_STEPS, **_SENT}),
+    "larger": pl.Schema({**LARGER, **_SENT}),
+}
+
+
+def schema(kind: str, outside: bool) -> pl.Schema:
+    """A shard's columns."""
+    return OUTSIDE[kind] if outside else SCHEMAS[kind]
+
+
 #: A row a problem: what was asked.
 PROBLEMS = pl.Schema({"problem": pl.String, "prompt": pl.String, "gold": pl.String, "meta": pl.String})
 
@@ -148,6 +171,13 @@ def read(path: Path, key: str, schema: pl.Schema) -> pl.DataFrame:
     if frame.schema != schema:
         raise MullError(f"{path} has other columns than this version of mull writes; {advice}")
     return frame
+
+
+def remove(path: Path) -> None:
+    """Remove a shard and its seal, if they are there."""
+    for each in (path, _seal(path)):
+        with contextlib.suppress(OSError):
+            each.unlink(missing_ok=True)
 
 
 def digest(path: Path) -> str:

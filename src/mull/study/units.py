@@ -2,11 +2,14 @@
 
 A unit starts from empty prefix caches, so what it costs depends on the unit alone and
 not on what its worker did before. Sample i of a problem's pool is the same whatever the
-pool's size, and sample 0 is what every arm of one generation draws.
+pool's size, and sample 0 is what every arm of one generation draws. Where a model is outside
+mull and something failed, what there is goes to a file of its own, and the next time only
+the rest is asked for.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -15,120 +18,83 @@ from typing import Any
 
 import polars as pl
 
-from mull.answers import extract_answer, is_correct
-from mull.drive import Result, Task, answer_of, checked, flaw, mishap
-from mull.engines.base import Job
+from mull.drive import Result, Task
 from mull.problems import Problem
-from mull.seeds import seed_for
 from mull.strategies.base import Arm
-from mull.study import chains, store
+from mull.study import chains, larger, pooling, store
 from mull.study.config import Study
+from mull.study.failures import Failures
 from mull.study.models import Models
 from mull.study.plan import Unit
-from mull.trace import Trace
 from mull.tree import tree
-from mull.verifiers.base import Verdict
-from mull.verifiers.small import SmallVerifier
-
-#: A pool's samples draw the seeds of an arm of one generation.
-_ONE = Arm("single", 1)
 
 
 def record(models: Models, study: Study, unit: Unit, place: Path) -> None:
     """Compute a unit and write its shard."""
+    if study.outside:
+        asyncio.run(record_outside(models, study, unit, place))
+        return
     fresh = models.fresh()
     if unit.arm is not None:
         frame = run(fresh, study, unit.arm, unit.problems)
     else:
-        compute = {"pool": pool, "chains": chains.attempts, "larger": larger}[unit.kind]
+        compute = {"pool": pool, "chains": chains.attempts, "larger": larger.answers}[unit.kind]
         frame = compute(fresh, study, unit.problems)
     store.write(place / "shards" / unit.file, frame, unit.key)
 
 
+async def record_outside(models: Models, study: Study, unit: Unit, place: Path) -> pl.DataFrame:
+    """Compute a unit, or what had failed of it; its shard is whole, or is written as a failed one.
+
+    Raises the :class:`~mull.errors.MullError` that ends the run, if there is one, after that.
+    """
+    shards, failures, schema = place / "shards", Failures(), store.schema(unit.kind, True)
+    kept = shards / unit.failed
+    before = store.read(kept, unit.key, schema) if kept.exists() else None
+    watched = models.watched(failures)
+    if unit.arm is not None:
+        frame = await searched(watched, study, unit.arm, unit.problems, failures, before)
+    else:
+        compute = {"pool": pooling.rows, "chains": chains.rows, "larger": larger.rows}[unit.kind]
+        frame = await compute(watched, study, unit.problems, before)
+    if frame["failed"].null_count() < frame.height:
+        store.write(kept, frame, unit.key)
+    else:
+        store.write(shards / unit.file, frame, unit.key)
+        store.remove(kept)
+    if failures.fatal is not None:
+        raise failures.fatal
+    return frame
+
+
 def pool(models: Models, study: Study, problems: Sequence[Problem]) -> pl.DataFrame:
     """The pool's rows for some problems."""
-    engine = models.engine
-    jobs = [
-        Job(Trace(p), None, study.temperature, seed_for(study.seed, p.id, _ONE, 0, i), study.max_tokens)
-        for p in problems
-        for i in range(study.pool)
-    ]
-    made = engine.sample_now(jobs)
-    traces = [checked(job, found.trace) for job, found in zip(jobs, made, strict=True)]
-    found = {"prm": _verdicts(models.prm, traces), "orm": _verdicts(models.orm, traces)}
-    rows = []
-    for at, trace in enumerate(traces):
-        problem, answer = trace.problem, answer_of(trace, extract_answer)
-        prompt = len(engine.words.prompt(problem.prompt))
-        sampled, context = made[at].cost.completion_tokens, max(prompt - 1, 0)
-        row = {
-            "problem": problem.id,
-            "sample": at % study.pool,
-            "answer": answer,
-            "correct": is_correct(answer, str(problem.gold)),
-            "finish": trace.finish,
-            "tokens": sampled,
-            "logprob": trace.logprob,
-            "text": trace.text,
-            "prompt_tokens": prompt,
-            "flops": engine.size.flops(sampled, context),
-            "prompt_flops": engine.size.flops(context, 0),
-        }
-        whys = [mishap(trace, study.max_tokens)]
-        for role, verifier in (("prm", models.prm), ("orm", models.orm)):
-            verdict = found[role][at]
-            why = "" if verdict is None else flaw(verdict, trace)
-            whys.append(why and f"unscored by the {role.upper()}: {why}")
-            scores = verdict.scores if verdict is not None and not why else None
-            row[role] = None if scores is None else list(scores.steps) if role == "prm" else scores.last
-            count = 0 if verdict is None else len(trace.tokens)
-            row[f"{role}_tokens"] = count
-            row[f"{role}_flops"] = verifier.size.flops(count, prompt) if verifier else 0.0
-            row[f"{role}_prompt_flops"] = verifier.size.flops(prompt, 0) if verifier else 0.0
-        row["error"] = "; ".join(filter(None, whys))
-        rows.append(row)
-    return pl.DataFrame(rows, schema=store.POOL)
-
-
-def larger(models: Models, study: Study, problems: Sequence[Problem]) -> pl.DataFrame:
-    """What the larger model answers to some problems, decoded greedily."""
-    engine = models.larger
-    assert engine is not None, "a unit of the larger model has one"
-    jobs = [Job(Trace(p), None, 0.0, 0, study.max_tokens) for p in problems]
-    rows = []
-    for job, made in zip(jobs, engine.sample_now(jobs), strict=True):
-        trace = checked(job, made.trace)
-        answer, prompt = answer_of(trace, extract_answer), len(engine.words.prompt(trace.problem.prompt))
-        rows.append(
-            {
-                "problem": trace.problem.id,
-                "answer": answer,
-                "correct": is_correct(answer, str(trace.problem.gold)),
-                "finish": trace.finish,
-                "tokens": len(trace.tokens),
-                "text": trace.text,
-                "prompt_tokens": prompt,
-                "flops": engine.size.flops(prompt - 1 + len(trace.tokens), 0),
-                "error": mishap(trace, study.max_tokens),
-            }
-        )
-    return pl.DataFrame(rows, schema=store.LARGER)
-
-
-def _verdicts(verifier: SmallVerifier | None, traces: Sequence[Trace]) -> list[Verdict | None]:
-    """A verdict a trace, None where there is nothing to score or nobody to do it."""
-    found: list[Verdict | None] = [None] * len(traces)
-    if verifier is not None:
-        fit = [i for i, trace in enumerate(traces) if trace.steps and trace.finish != "error"]
-        for i, verdict in zip(fit, verifier.score_now([traces[i] for i in fit]), strict=True):
-            found[i] = verdict
-    return found
+    return asyncio.run(pooling.rows(models, study, problems))
 
 
 def run(models: Models, study: Study, arm: Arm, problems: Sequence[Problem]) -> pl.DataFrame:
     """An arm's rows for some problems."""
     results = models.driver(study).run([Task(problem, arm) for problem in problems])
     return pl.DataFrame([_row(result) for result in results], schema=store.RUN)
+
+
+async def searched(
+    models: Models,
+    study: Study,
+    arm: Arm,
+    problems: Sequence[Problem],
+    failures: Failures,
+    before: pl.DataFrame | None = None,
+) -> pl.DataFrame:
+    """An arm's rows for some problems with models outside; a problem with a failure is run again whole."""
+    rows: dict[str, dict[str, Any]] = {}
+    if before is not None:
+        rows = {r["problem"]: r for r in before.filter(pl.col("failed").is_null()).to_dicts()}
+    tasks = [Task(problem, arm) for problem in problems if problem.id not in rows]
+    for result in await models.driver(study).drive(tasks):
+        name = result.task.problem.id
+        rows[name] = {**_row(result), "failed": failures.of(name)}
+    return pl.DataFrame([rows[problem.id] for problem in problems], schema=store.OUTSIDE["arm"])
 
 
 def _row(result: Result) -> dict[str, Any]:
@@ -148,11 +114,18 @@ def _row(result: Result) -> dict[str, Any]:
     }
 
 
-def record_trees(models: Models, study: Study, wanted: Sequence[Task], place: Path) -> None:
-    """Run some tasks again, each from empty caches, and write their search trees."""
+async def record_trees(models: Models, study: Study, wanted: Sequence[Task], place: Path) -> None:
+    """Run some tasks again, each from empty caches, and write their search trees.
+
+    Nothing is written if one fails: trees are for looking at, and can wait.
+    """
     shown = []
     for task in wanted:
-        (result,) = models.fresh().driver(study, record=True).run([task])
+        failures = Failures()
+        fresh = models.watched(failures) if study.outside else models.fresh()
+        (result,) = await fresh.driver(study, record=True).drive([task])
+        if failures.whys or failures.fatal:
+            return
         shown.append(as_tree(result))
     store.write_text(place / "trees.json", json.dumps(shown, allow_nan=False) + "\n")
 

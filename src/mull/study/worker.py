@@ -1,5 +1,6 @@
 """One worker: a process of its own that loads the models once and computes units.
 
+Of a study with models outside mull it computes several units at a time (:mod:`mull.study.outside`).
 It reads one JSON line a task on standard input and answers each with one line; when
 standard input ends it leaves at once, so no worker outlives the study. It is started
 by :mod:`mull.study.run` with single-threaded matrix products.
@@ -7,6 +8,7 @@ by :mod:`mull.study.run` with single-threaded matrix products.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import queue
@@ -14,27 +16,36 @@ import sys
 import threading
 import traceback
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from mull.errors import MullError
 
 
 def serve(tasks: queue.SimpleQueue[str], answers: TextIO) -> None:
     """Compute units until the process is told to end; the first task says which study."""
-    from mull.study import folder, models, trees, units
+    from mull.study import folder, models, outside, trees, units
 
     first = json.loads(tasks.get())
     place = Path(first["folder"])
     study, recorded = folder.parse(first["study"]), folder.open_folder(place)
     planned = {unit.file: unit for unit in recorded.units}
     loaded = models.load(study)
+
+    def done(task: dict[str, Any]) -> None:
+        print(json.dumps({"done": task}), file=answers, flush=True)
+
+    async def look() -> None:
+        await units.record_trees(loaded, study, trees.choose(recorded), place)
+
+    if study.outside:
+        asyncio.run(outside.serve(loaded, study, planned, place, tasks, done, look))
     while True:
         task = json.loads(tasks.get())
         if "unit" in task:
             units.record(loaded, study, planned[task["unit"]], place)
         else:
-            units.record_trees(loaded, study, trees.choose(recorded), place)
-        print(json.dumps({"done": task}), file=answers, flush=True)
+            asyncio.run(look())
+        done(task)
 
 
 def main() -> None:

@@ -6,6 +6,9 @@ const PALETTE = { weighted: "var(--c-blue)", majority: "var(--c-grey)", oracle: 
 const SEARCH = ["var(--c-red)", "var(--c-orange)", "var(--c-pink)", "var(--c-green)", "var(--c-sky)", "var(--c-brown)"];
 const DASHES = ["", "6 4", "2 3", "9 3 2 3"];
 const arms = S.arms;
+// FLOPs are null throughout where a model's size is not known.
+const SIZED = !arms.length || arms.some((a) => isNumber(a.flops));
+const flopsText = (v) => (SIZED ? full(v) : "unknown");
 
 // ---- series, as the charts want them ------------------------------------------------
 
@@ -39,7 +42,7 @@ const armPoints = (s, axis) => s.arms.map((i) => ({ x: arms[i][axis], y: arms[i]
 
 const armRows = (list) => list.flatMap((s) => s.arms.map((i) => armRow(s.label, arms[i])));
 const armRow = (label, a) => [label, a.budget, percent(a.accuracy, 2), span(a.ci95, 2), full(a.generations),
-  full(a.completion_tokens), full(a.verifier_tokens), full(a.flops)];
+  full(a.completion_tokens), full(a.verifier_tokens), flopsText(a.flops)];
 const ARM_HEADINGS = ["Strategy", "Budget", "Accuracy %", "95 % interval", "Generations", "Completion tokens",
   "Verifier tokens", "FLOPs"];
 
@@ -192,7 +195,7 @@ function optimalFigure() {
       missing.length && bracketed.length ? el("p.quiet", {}, `No equal-accuracy ratio for: ${missing.join(", ")}.`) : null],
     table: numbers(rows.flatMap((r) => kinds.map((k) => [k.label, r.budget, percent(r[k.key], 2), span(r[`${k.key}_ci95`], 2),
       isNumber(r[`${k.key}_sd`]) ? percent(r[`${k.key}_sd`], 2) : null, full(r[`${k.key}_generations`]), full(r[`${k.key}_completion_tokens`]),
-      full(r[`${k.key}_flops`])])),
+      flopsText(r[`${k.key}_flops`])])),
     ["Curve", "Budget", "Accuracy %", "95 % interval", "SD over splits", "Generations", "Completion tokens", "FLOPs"]) });
 }
 
@@ -207,7 +210,7 @@ function ratioTable(ratios) {
   const at = [...new Set(POLICIES.flatMap((p) => (ratios[p]?.at ?? []).map((r) => r.budget)))].sort((a, b) => a - b);
   const found = (p, budget) => (ratios[p]?.at ?? []).find((r) => r.budget === budget)?.generations;
   const units = Object.entries({ generations: "Generations", completion_tokens: "Completion tokens", flops: "FLOPs" })
-    .filter(([unit]) => unit !== "completion_tokens" || POLICIES.some((p) => isNumber(ratios[p]?.[unit])));
+    .filter(([unit]) => (unit === "flops" ? SIZED : unit !== "completion_tokens" || POLICIES.some((p) => isNumber(ratios[p]?.[unit]))));
   return tableOf(["Difficulty", ...units.map(([, name]) => name), "At accuracy %", ...at.map((b) => `At best-of-N@${b}`)],
     POLICIES.map((p) => [p, ...units.map(([unit]) => cell(ratios[p], unit)), percent(ratios[p]?.accuracy),
       ...at.map((b) => (isNumber(found(p, b)) ? found(p, b).toFixed(2) : "not reached"))]),

@@ -1,0 +1,18 @@
+"""Which model is meant: named in words or in a table, checked, and made ready to be asked."""
+
+from mull.models.load import checkpoint_of, digest_of, engine, known_as, ready, verifier
+from mull.models.spec import ModelSpec, VerifierSpec, model_spec, simplest, verifier_spec
+
+__all__ = [
+    "ModelSpec",
+    "VerifierSpec",
+    "checkpoint_of",
+    "digest_of",
+    "engine",
+    "known_as",
+    "model_spec",
+    "ready",
+    "simplest",
+    "verifier",
+    "verifier_spec",
+]

@@ -1,0 +1,266 @@
+"""How a model is named: a word, a folder or an address, or a table with all that is known of it.
+
+    engine = "tiny"
+    engine = "checkpoints/mine"
+    engine = "http://localhost:8000"
+    engine = { url = "http://localhost:8000/v1", model = "tiny", format = "text", key_env = "KEY" }
+
+A table is checked field by field and written back as it was read. The module names models; it
+loads none and asks no server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from math import isfinite
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+from urllib.parse import urlsplit
+
+from mull.cost import ModelSize
+from mull.engines.prompts import Format, format_named
+from mull.errors import MullError
+
+Value = int | float | str | bool
+#: Makes a path of a file's own absolute.
+Place = Callable[[str], str]
+#: What makes no difference to what a model says: where it is, how it is asked, what it costs and weighs.
+ASIDE = frozenset(
+    {"url", "path", "key_env", "concurrency", "timeout", "retries", "price_in", "price_cached", "price_out"}
+    | {"parameters", "layers", "heads", "head_size", "pretraining_tokens"}
+)
+#: The fields of a verifier's table that may be paths.
+_PLACES = frozenset({"path", "tokenizer", "calibration"})
+_SERVED = (
+    *("model", "format", "steps", "ask", "system", "key_env", "concurrency"),
+    *("timeout", "retries", "seeded", "logprobs"),
+)
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model that samples: a checkpoint's folder at ``path`` ("tiny": the small world's), or a server.
+
+    For a server at ``url``, with an OpenAI-compatible interface:
+
+    - ``model``: its name there; None if it serves one alone;
+    - ``format``, ``steps``: the prompt format and its step rule (:mod:`mull.engines.prompts`); ``ask`` (with
+      ``{problem}`` where the problem goes) and ``system`` in place of the format's own;
+    - ``key_env``: the environment variable that holds the key;
+    - ``concurrency`` (requests in flight), ``timeout`` (seconds a request), ``retries``;
+    - ``seeded``: send seeds where they are honoured; ``logprobs``: ask for log-probabilities.
+
+    For any model: ``parameters``, and ``layers`` x ``heads`` (query heads) x ``head_size``, which FLOPs
+    depend on; ``pretraining_tokens``; ``price_in``, ``price_cached`` (prompt tokens that were cached, as
+    ``price_in`` if None) and ``price_out``, in dollars a million tokens. None is unknown.
+    """
+
+    path: str | None = None
+    url: str | None = None
+    model: str | None = None
+    format: str = "text"
+    steps: str | None = None
+    ask: str | None = None
+    system: str | None = None
+    key_env: str | None = None
+    parameters: int | None = None
+    layers: int | None = None
+    heads: int | None = None
+    head_size: int | None = None
+    pretraining_tokens: int | None = None
+    price_in: float | None = None
+    price_cached: float | None = None
+    price_out: float | None = None
+    concurrency: int = 256
+    timeout: float = 600.0
+    retries: int = 5
+    seeded: bool = True
+    logprobs: bool = True
+
+    def __post_init__(self) -> None:
+        if (self.path is None) == (self.url is None):
+            raise MullError("a model is named by 'url' (a server) or by 'path' (a checkpoint's folder)")
+        if self.url is not None:
+            _check_url(self.url)
+            _ = self.form
+        else:
+            for name in _SERVED:
+                if getattr(self, name) != _DEFAULTS[name]:
+                    raise MullError(f"{name!r} is for a server; the model at {self.path} is run here")
+        for name, least in (("concurrency", 1), ("retries", 0)):
+            if getattr(self, name) < least:
+                raise MullError(f"{name} is {getattr(self, name)}; it must be at least {least}")
+        if not 0 < self.timeout < float("inf"):
+            raise MullError(f"timeout is {self.timeout:g}; it must be seconds above 0")
+        for name in ("parameters", "layers", "heads", "head_size", "pretraining_tokens"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise MullError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        shape = (self.layers, self.heads, self.head_size)
+        if any(shape) and not (all(shape) and self.parameters):
+            raise MullError("layers, heads and head_size are given together, and with parameters")
+        for name in ("price_in", "price_cached", "price_out"):
+            price = getattr(self, name)
+            if price is not None and not (price >= 0 and isfinite(price)):
+                raise MullError(f"{name} is {price:g}; it must be dollars a million tokens, at least 0")
+        if (self.price_in is None) != (self.price_out is None):
+            raise MullError("price_in and price_out are given together")
+        if self.price_cached is not None and self.price_in is None:
+            raise MullError("price_cached needs price_in and price_out")
+
+    @property
+    def form(self) -> Format:
+        """The prompt format."""
+        found = format_named(self.format, self.steps)
+        ask, system = self.ask, self.system
+        return replace(
+            found,
+            ask=found.ask if ask is None else ask,
+            system=found.system if system is None else system,
+        )
+
+    @property
+    def served(self) -> bool:
+        """Whether a server runs it."""
+        return self.url is not None
+
+    @property
+    def size(self) -> ModelSize | None:
+        """What FLOPs depend on, as far as the table says."""
+        if self.parameters is None:
+            return None
+        return ModelSize(self.parameters, (self.layers or 0) * (self.heads or 0) * (self.head_size or 0))
+
+    @property
+    def table(self) -> dict[str, Value]:
+        """The fields that are not what they are by default."""
+        return {n: v for n, v in vars(self).items() if v is not None and v != _DEFAULTS[n]}
+
+    def dollars(self, prompt: float, cached: float, completion: float) -> float | None:
+        """What tokens cost (``cached`` are some of the ``prompt`` ones); None without prices."""
+        if self.price_in is None or self.price_out is None:
+            return None
+        warm = self.price_in if self.price_cached is None else self.price_cached
+        return ((prompt - cached) * self.price_in + cached * warm + completion * self.price_out) / 1e6
+
+
+_DEFAULTS: Mapping[str, Any] = {f.name: f.default for f in fields(ModelSpec)}
+
+
+@dataclass(frozen=True)
+class VerifierSpec:
+    """A verifier named by a table: its ``adapter``, where it is (``url`` or ``path``), and its settings.
+
+    The tables of the verifiers that one is made of are under "of". What the settings mean is the
+    adapter's; ``price_in`` (dollars a million tokens read) is mull's.
+    """
+
+    settings: tuple[tuple[str, Any], ...]
+
+    def __post_init__(self) -> None:
+        table = dict(self.settings)
+        if "url" in table:
+            _check_url(str(table["url"]))
+        if not isinstance(table.get("adapter"), str):
+            raise MullError(
+                "a verifier's table needs 'adapter', which says how the model is asked; a name or a folder "
+                "alone is a checkpoint of the built-in kind"
+            )
+        price = table.get("price_in")
+        if price is not None and (not isinstance(price, int | float) or not price >= 0):
+            raise MullError(f"price_in is {price!r}; it must be dollars a million tokens, at least 0")
+
+    @property
+    def table(self) -> dict[str, Any]:
+        """The settings, as TOML has them."""
+        return {k: [each.table for each in v] if isinstance(v, tuple) else v for k, v in self.settings}
+
+    @property
+    def price(self) -> float | None:
+        """Dollars a million tokens read, if the table says."""
+        found: Any = self.table.get("price_in")
+        return None if found is None else float(found)
+
+    @property
+    def label(self) -> str:
+        """Adapter and model, without address or folder."""
+        table = self.table
+        return f"{table['adapter']} {table.get('model') or Path(str(table.get('path', ''))).name}".strip()
+
+
+def model_spec(named: str | ModelSpec) -> ModelSpec:
+    """The model that a word, a folder, an address or a table names."""
+    if isinstance(named, ModelSpec):
+        return named
+    return ModelSpec(url=named) if _is_url(named) else ModelSpec(path=named)
+
+
+def simplest(named: str | ModelSpec) -> str | ModelSpec:
+    """The shortest way to name the same model: a word or folder if that says all."""
+    found = model_spec(named)
+    return found.path if found.path is not None and len(found.table) == 1 else found
+
+
+def from_table(table: Mapping[str, Any], what: str, place: Place = str) -> ModelSpec:
+    """A model from TOML's table; :class:`MullError` names ``what`` and the field at fault."""
+    kinds = get_type_hints(ModelSpec)
+    values: dict[str, Any] = {}
+    for name, value in table.items():
+        if name not in _DEFAULTS:
+            raise MullError(f"{what} has no field {name!r}; known: {', '.join(_DEFAULTS)}")
+        wanted = [kind for kind in (get_args(kinds[name]) or (kinds[name],)) if kind is not type(None)]
+        fits = int if float in wanted else wanted[0]
+        if not isinstance(value, (*wanted, fits)) or (isinstance(value, bool) and bool not in wanted):
+            raise MullError(f"{what}.{name} is {value!r}; it must be of type {wanted[0].__name__}")
+        values[name] = float(value) if float in wanted and isinstance(value, int) else value
+    if isinstance(values.get("path"), str):
+        values["path"] = place(values["path"])
+    try:
+        return ModelSpec(**values)
+    except MullError as error:
+        raise MullError(f"{what}: {error}") from None
+
+
+def verifier_spec(value: object, what: str, place: Place = str) -> str | VerifierSpec:
+    """A verifier from TOML: "tiny", a folder, or a table."""
+    if isinstance(value, str):
+        if _is_url(value):
+            raise MullError(
+                f"{what} is an address; a verifier behind one needs a table with 'url' and 'adapter'"
+            )
+        return place(value)
+    if not isinstance(value, Mapping):
+        raise MullError(f'{what} is {value!r}; it must be "tiny", a folder, or a table')
+    settings: list[tuple[str, Any]] = []
+    for name, each in value.items():
+        if name == "of" and isinstance(each, list):
+            inner = [verifier_spec(one, f"{what}.of", place) for one in each]
+            if not all(isinstance(one, VerifierSpec) for one in inner):
+                raise MullError(f"{what}.of is {each!r}; it must be a list of tables")
+            settings.append((name, tuple(one for one in inner if isinstance(one, VerifierSpec))))
+        elif isinstance(each, int | float | str | bool):
+            settings.append((name, _found(each, place) if name in _PLACES else each))
+        else:
+            raise MullError(f"{what}.{name} is {each!r}; it must be a text, a number, true or false")
+    try:
+        return VerifierSpec(tuple(settings))
+    except MullError as error:
+        raise MullError(f"{what}: {error}") from None
+
+
+def _found(path: Value, place: Place) -> Value:
+    """A folder made absolute if there is one; else it is a model's name, and stays as it is."""
+    if not isinstance(path, str):
+        return path
+    there = place(path)
+    return there if path.startswith((".", "/", "~")) or Path(there).exists() else path
+
+
+def _is_url(text: str) -> bool:
+    return text.startswith(("http://", "https://"))
+
+
+def _check_url(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise MullError(f"{url!r} is no address of a server; it must look like http://localhost:8000/v1")

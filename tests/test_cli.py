@@ -147,8 +147,10 @@ def test_a_policy_at_80_columns_keeps_its_arms_names(
     assert "…" not in shown and max(map(len, shown.splitlines())) <= 80
     assert main(["policy", "show", str(file), "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
-    fitted = json.loads(file.read_text())["rows"]
-    assert len(rows) == sum(len(row["entries"]) for kind in fitted.values() for row in kind)
+    policy = json.loads(file.read_text())
+    fitted = policy["rows"]
+    held = [row for kinds in (fitted, policy["average"]) for kind in kinds.values() for row in kind]
+    assert len(rows) == sum(len(row["entries"]) for row in held)
     first = rows[0]
     assert first["difficulty"] == "oracle" and first["bin"] == 0 and first["budget"] == 1
     assert first["at_least"] == fitted["oracle"][0]["thresholds"][0]

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from mull import __version__
-from mull.cli import ask, engine, exchange, paper, policy, pool, replay, strategies, study, train
+from mull.cli import allocate, ask, engine, exchange, paper, policy, pool, replay, strategies, study, train
 from mull.errors import MullError
 
 _EXAMPLE = """\
@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"mull {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
-    for group in (study, pool, policy, paper, ask, engine, exchange, replay, strategies, train):
+    for group in (study, pool, policy, paper, ask, engine, exchange, replay, allocate, strategies, train):
         group.add(commands)
     return top
 

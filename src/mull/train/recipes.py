@@ -32,7 +32,7 @@ VERIFIERS: dict[Kind, tuple[Recipe, ...]] = {
 REVISER = Recipe(tokens=25_000_000, lr=2e-3, seed=6)
 RESTEM = Recipe(tokens=12_000_000, lr=2e-3, seed=8)
 #: The larger model's fine-tuning, on the targets of the reviser's examples without their contexts.
-TUNED = Recipe(tokens=5_000_000, lr=1e-3, seed=9)
+TUNED = Recipe(tokens=3_500_000, lr=1e-3, seed=9)
 #: Pre-training phases by model.
 PRETRAINING = {"proposer": PHASES, "larger": LARGER_PHASES}
 

@@ -170,5 +170,7 @@ def test_a_study_with_revisions_and_a_larger_model(tmp_path: Path) -> None:
     parameters = summary["proposer"]["parameters"]
     assert summary["larger"]["parameters"] == parameters > 200_000
     assert summary["proposer"]["pretraining_tokens"] > 50_000_000
+    assert summary["revisions"]["pretraining_tokens"] == summary["proposer"]["pretraining_tokens"]
+    assert summary["revisions"]["finetuning_tokens"] > 10_000_000
     again = run_study(study(), tmp_path / "out", workers=1)
     assert again == summary

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +60,8 @@ class Group:
 class Small:
     """A study's policy over a ``family`` of arms, overall and by bin.
 
-    ``output_tokens`` and ``prompt_tokens`` are those of one sample; ``proposer`` and ``larger`` are
-    the summary's, empty if the study was recorded without. ``held_out``: whether bins were measured
+    ``output_tokens`` and ``prompt_tokens`` are those of one sample; ``proposer``, ``larger`` and
+    ``reviser`` (only where the family revises) are what is known of the models, empty if nothing is. ``held_out``: whether bins were measured
     on folds that their arms were not chosen on. ``ids``: the problems, empty if not known; ``answers``:
     those of the larger model to them, where the study recorded one.
     """
@@ -79,6 +79,7 @@ class Small:
     held_out: bool
     ids: tuple[str, ...] = ()
     answers: Measure | None = None
+    reviser: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def has_bins(self) -> bool:
@@ -158,6 +159,7 @@ def _from_folder(recorded: Recorded, kind: str, family: str) -> Small:
             groups.append(_part(whole, str(b + 1), members))
     kept = recorded.path / "summary.json"
     summary = read_summary(kept) if kept.exists() else {}
+    told = {name: entry(summary, name, kept) for name in ("proposer", "larger")}
     return Small(
         recorded.study.name,
         recorded.engine,
@@ -167,11 +169,12 @@ def _from_folder(recorded: Recorded, kind: str, family: str) -> Small:
         tuple(groups),
         float(evidence.pool.tokens.mean()),
         float(evidence.grid("prompt_tokens")[:, 0].mean()),
-        entry(summary, "proposer", kept),
-        entry(summary, "larger", kept),
+        told["proposer"] or recorded.facts["engine"],
+        told["larger"] or recorded.facts["larger"],
         held_out=True,
         ids=tuple(problem.id for problem in recorded.problems),
         answers=evidence.larger,
+        reviser={} if family == SEARCH else recorded.facts["reviser"],
     )
 
 

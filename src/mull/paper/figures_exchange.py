@@ -121,7 +121,8 @@ def figure_9(ours: Ours) -> Figure:
         "8",
         "Test-time compute against pretraining",
         "Lines: compute-optimal (oracle) by difficulty bin. Stars: the larger model's greedy answers, at the "
-        f"budgets of equal FLOPs{_sizes(ours)}. Test-time compute wins where the line is above its star.",
+        f"budgets of equal FLOPs{_sizes(ours)}. Test-time compute wins where the line is above its star. "
+        "As in the paper, R takes pretraining tokens as equal and fine-tuning as free.",
         panels,
         sheet.missing,
     )

@@ -85,8 +85,11 @@ def collect(out: Path) -> list[str]:
             shutil.copyfile(source / file, target / file)
         if name in HALF:
             halve(target)
-        if name in ("proposer", "larger"):
-            note(target, mull_pretraining_tokens=recipes.pretraining_tokens(out, name))
+        base = name if name in ("proposer", "larger") else "proposer"
+        if name not in recipes.VERIFIERS:
+            note(target, mull_pretraining_tokens=recipes.pretraining_tokens(out, base))
+        if name in ("reviser", "restem"):
+            note(target, mull_finetuning_tokens=int(source.name.removeprefix("at-")))
         (target / "tokenizer_config.json").write_text(json.dumps(TOKENIZER_CONFIG, indent=2) + "\n")
         folders = sorted((out / name).glob("phase-*"))
         logs = [[json.loads(row) for row in (f / "log.jsonl").read_text().splitlines()] for f in folders]

@@ -168,9 +168,9 @@ def paper_account(size: float, convention: str = "v1") -> Account:
 def measured_account(small: Model, large: Model, tokens: float, each: float) -> Account:
     """With the FLOPs that were really spent, X = 6 N (D + F) of either, F its fine-tuning tokens.
 
-    ``tokens``: those of one sample of the small model, by which R = requests x tokens / D_S
-    counts, D_S without fine-tuning. ``each``: FLOPs of one answer of the larger model, attention and prompt included if the
-    small model's curve includes them.
+    ``tokens``: those of one sample of the small model, by which R = requests x tokens / D_S counts,
+    D_S without fine-tuning. ``each``: FLOPs of one answer of the larger model, attention and prompt
+    included if the small model's curve includes them.
     """
     _larger(large.parameters / small.parameters)
     if not 0 < tokens < math.inf:

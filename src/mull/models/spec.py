@@ -52,8 +52,9 @@ class ModelSpec:
     - ``seeded``: send seeds where they are honoured; ``logprobs``: ask for log-probabilities.
 
     For any model: ``parameters``, and ``layers`` x ``heads`` (query heads) x ``head_size``, which FLOPs
-    depend on; ``pretraining_tokens``, ``finetuning_tokens``; ``price_in``, ``price_cached`` (prompt tokens that were cached, as
-    ``price_in`` if None) and ``price_out``, in dollars a million tokens. None is unknown.
+    depend on; ``pretraining_tokens``, ``finetuning_tokens``; ``price_in``, ``price_cached`` (prompt
+    tokens that were cached, as ``price_in`` if None) and ``price_out``, in dollars a million tokens.
+    None is unknown.
     """
 
     path: str | None = None

@@ -277,6 +277,10 @@ def test_families_of_arms(wide: Path, capsys: pytest.CaptureFixture[str]) -> Non
     # Hierarchical votes need a verifier of revisions, which this study has not.
     assert "no arms of the family 'revisions'" in refused([wide, *SIZED, "--family", "revisions"], capsys)
     assert "--tokens-small" in refused([wide, *SIZED, *PRICED, "--family", "joint"], capsys)
+    # Each family's own charged policy: sampled revisions of this reviser are no search.
+    charged = {f: read_small(wide, "charged", f).groups[0] for f in ("search", "revisions_majority", "joint")}
+    found_, other, both = (charged[f].accuracy for f in charged)
+    assert found_.shape == other.shape == both.shape and not np.array_equal(found_, other)
 
 
 def test_the_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
@@ -301,7 +305,7 @@ def test_the_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
         (["--large-by-bin", "1,2,3,4,5", *SIZED], "bins are not known here"),
         (["--large-study", "nowhere", *SIZED], "nowhere holds no study"),
         (["--large-accuracy", "0.5", *SIZED, "--family", "joint"], "give the study's folder"),
-        (["--family", "joint", "--difficulty", "charged"], "over search alone"),
+        (["--large-accuracy", "0.5", *SIZED, "--family", "revisions"], "give the study's folder"),
     ],
 )
 def test_missing_terms_are_one_line(

@@ -153,9 +153,14 @@ def revised(evidence: Evidence, ran: ChargedTable, arms: Mapping[Arm, Measure]) 
 
 def _both(first: ChargedTable, second: ChargedTable) -> ChargedTable:
     """The variants of two tables of the same runs."""
-    names = ("outcome", "completion_tokens", "verifier_tokens", "flops")
-    stacks = (np.concatenate([getattr(first, name), getattr(second, name)]) for name in names)
-    return ChargedTable((*first.variants, *second.variants), *stacks, first.probe_value)
+    return ChargedTable(
+        (*first.variants, *second.variants),
+        np.concatenate([first.outcome, second.outcome]),
+        np.concatenate([first.completion_tokens, second.completion_tokens]),
+        np.concatenate([first.verifier_tokens, second.verifier_tokens]),
+        np.concatenate([first.flops, second.flops]),
+        first.probe_value,
+    )
 
 
 def table_of(found: Mapping[Arm, Measure]) -> ArmTable:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mull.paper.run import Paper
+    from mull.study.builtin import Size
 
 _EXAMPLE = """\
 examples:
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     from mull.study.config import read
     from mull.study.progress import reporter
 
-    size = "quick" if args.quick else "full" if args.full else "default"
+    size: Size = "quick" if args.quick else "full" if args.full else "default"
     study = paper_study(size) if args.study is None else read(args.study)
     try:
         found = paper(study, args.out, workers=args.workers, say=reporter())

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 from mull.cli.main import main
 from mull.errors import MullError
 from mull.paper import arrays as kept
-from mull.paper import measured
+from mull.paper import draw, measured
 from mull.paper.claims import FAILS, HOLDS, OPEN
 from mull.paper.figures import figures
 from mull.paper.run import paper, write
@@ -272,12 +272,13 @@ def test_a_checkpoint_by_rest_em_is_recorded_drawn_and_judged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the reviser itself standing in for it: the same model, so the same chains."""
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("matplotlib")  # asked for before anything is recorded
     shutil.copytree(load.CHECKPOINTS, tmp_path / "checkpoints")
     shutil.rmtree(tmp_path / "checkpoints" / RESTEM, ignore_errors=True)
     shutil.copytree(load.CHECKPOINTS / "reviser", tmp_path / "checkpoints" / RESTEM)
     monkeypatch.setattr(load, "CHECKPOINTS", tmp_path / "checkpoints")
-    study = Study("small", Source(count=24), pool=8, chains=4, reviser="tiny", prm="tiny", orm=None)
+    monkeypatch.setattr("mull.paper.run._draw", lambda figure: draw.Drawn("<svg/>", b"", "<svg/>"))
+    study = Study("small", Source(count=20), pool=4, chains=4, reviser="tiny", prm="tiny", orm=None)
     second = companion(study)
     assert second is not None and second.reviser == str(tmp_path / "checkpoints" / RESTEM)
     assert (second.problems, second.chains, second.arms) == (study.problems, study.chains, ())

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+from mull.analysis.families import FAMILIES
 from mull.analysis.revisions import Revisions, ratios, revisions
 from mull.analysis.run import run_study
 from mull.drive import Task
@@ -167,8 +169,16 @@ def test_a_study_with_revisions_and_a_larger_model(tmp_path: Path) -> None:
         "revisions_majority",
         "joint",
     }
+    kinds = {(row["family"], row["difficulty"], row["allocating"]) for row in summary["families"]}
+    assert kinds == set(product(FAMILIES, ("oracle", "predicted", "charged"), (False, True)))
+    for row in summary["families"]:
+        if not row["allocating"]:  # a charged policy pays for its probes out of the same budget
+            pairs = zip(row["generations"], row["budgets"], strict=True)
+            assert all(spent <= budget + 1e-9 for spent, budget in pairs), row
     parameters = summary["proposer"]["parameters"]
     assert summary["larger"]["parameters"] == parameters > 200_000
     assert summary["proposer"]["pretraining_tokens"] > 50_000_000
+    assert summary["revisions"]["pretraining_tokens"] == summary["proposer"]["pretraining_tokens"]
+    assert summary["revisions"]["finetuning_tokens"] > 10_000_000
     again = run_study(study(), tmp_path / "out", workers=1)
     assert again == summary

@@ -84,8 +84,8 @@ def test_measured_totals_are_equal(
     small, large = Model(parameters, trained), Model(parameters * size, trained * 1.7)
     account = measured_account(small, large, tokens, each=2 * size * parameters * tokens)
     requests = requests_of(r, small, tokens)
-    ours = small.pretraining + requests * account.budget(r)
-    assert ours == pytest.approx(large.pretraining + requests * account.each)
+    ours = small.training + requests * account.budget(r)
+    assert ours == pytest.approx(large.training + requests * account.each)
 
 
 def test_measured_is_the_papers_where_its_assumptions_hold() -> None:
@@ -358,3 +358,12 @@ def test_prices_break_even_by_hand() -> None:
     assert (even.where, even.volume) == ("above", pytest.approx(50.0))
     assert break_even(curve, 0.5, price_account(10.0)).where == "everywhere"
     assert break_even(curve, 0.61, hosted).where == "never"
+
+
+def test_fine_tuning_counts_as_training_does() -> None:
+    plain, tuned = Model(14e6, 1e9), Model(14e6, 1e9, 2e8)
+    small = Model(1e6, 1e9)
+    before, after = (measured_account(small, large, 40, each=1e9) for large in (plain, tuned))
+    assert after.fixed - before.fixed == pytest.approx(6 * 14e6 * 2e8 * 40 / 1e9)
+    with pytest.raises(MullError, match="fine-tuning tokens"):
+        Model(1e6, 1e9, -1)

@@ -157,6 +157,35 @@ def test_a_larger_model_recorded_with_the_study(
     assert predicted["groups"][0]["rows"][-1]["requests"] == pytest.approx(1e6)
 
 
+def test_fine_tuning_is_free_in_the_papers_account_and_counted_in_the_measured(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "out"
+    shutil.copytree(place, copy)
+    summary = json.loads((copy / "summary.json").read_text())
+    summary["proposer"] = {"parameters": 1000, "pretraining_tokens": 1e6}
+    larger = {"parameters": 14000, "pretraining_tokens": 1e6, "accuracy": 0.4, "flops": 5e6}
+    found_by = {}
+    for tuned in ({}, {"finetuning_tokens": 5e5}):
+        summary["larger"] = larger | tuned
+        (copy / "summary.json").write_text(json.dumps(summary))
+        found_by[bool(tuned)] = found([copy, "--R", "1"], capsys)
+    plain, shown = found_by[False], found_by[True]
+    assert plain["finetuning_tokens"] == [0, 0] and shown["finetuning_tokens"] == [0, 5e5]
+    (paper, measured), (before, without) = shown["accounts"], plain["accounts"]
+    assert paper["groups"] == before["groups"]
+    assert any("fine-tuning is free" in one for one in paper["assumptions"])
+    more = 6 * 14000 * 5e5 * summary["base"]["completion_tokens"] / 1e6
+    assert measured["fixed"] - without["fixed"] == pytest.approx(more)
+    assert any("fine-tuning counts" in one for one in measured["assumptions"])
+    given = found([copy, "--R", "1", "--finetuning-tokens", "0,1M"], capsys)
+    assert given["accounts"][1]["fixed"] - without["fixed"] == pytest.approx(2 * more)
+    (copy / "summary.json").write_text(json.dumps({**summary, "proposer": {"parameters": 1000}, "larger": {
+        "parameters": 14000, "accuracy": 0.4, "flops": 5e6, "finetuning_tokens": 5e5}}))  # fmt: skip
+    unknown = found([copy, "--R", "1"], capsys)["accounts"][1]
+    assert any("is not known" in one for one in unknown["assumptions"])
+
+
 def test_a_recorded_larger_model_is_paired(
     place: Path, wide: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -242,11 +271,16 @@ def test_families_of_arms(wide: Path, capsys: pytest.CaptureFixture[str]) -> Non
     search = read_small(wide)
     assert joint.groups[0].accuracy.shape == search.groups[0].accuracy.shape
     assert joint.groups[0].tokens is None and search.groups[0].tokens is not None
+    assert joint.reviser["parameters"] > 0 and not search.reviser
     shown = found([wide, *SIZED, "--family", "revisions_majority", "--R", "22"], capsys)
     assert shown["family"] == "revisions_majority" and len(shown["accounts"]) == 2
     # Hierarchical votes need a verifier of revisions, which this study has not.
     assert "no arms of the family 'revisions'" in refused([wide, *SIZED, "--family", "revisions"], capsys)
     assert "--tokens-small" in refused([wide, *SIZED, *PRICED, "--family", "joint"], capsys)
+    # Each family's own charged policy: sampled revisions of this reviser are no search.
+    charged = {f: read_small(wide, "charged", f).groups[0] for f in ("search", "revisions_majority", "joint")}
+    found_, other, both = (charged[f].accuracy for f in charged)
+    assert found_.shape == other.shape == both.shape and not np.array_equal(found_, other)
 
 
 def test_the_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
@@ -271,7 +305,7 @@ def test_the_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
         (["--large-by-bin", "1,2,3,4,5", *SIZED], "bins are not known here"),
         (["--large-study", "nowhere", *SIZED], "nowhere holds no study"),
         (["--large-accuracy", "0.5", *SIZED, "--family", "joint"], "give the study's folder"),
-        (["--family", "joint", "--difficulty", "charged"], "over search alone"),
+        (["--large-accuracy", "0.5", *SIZED, "--family", "revisions"], "give the study's folder"),
     ],
 )
 def test_missing_terms_are_one_line(
@@ -321,6 +355,8 @@ def test_a_study_of_other_problems_is_refused(
         ["--small-params", "0"],
         ["--large-params", "7X"],
         ["--pretraining-tokens", "1,2,3"],
+        ["--finetuning-tokens", "1"],
+        ["--finetuning-tokens", "0,-1"],
         ["--price-small", "0,0"],
         ["--price-small", "1,2,3,4"],
         ["--price-large", "-1,2"],

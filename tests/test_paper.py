@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -15,16 +16,17 @@ from safetensors.numpy import load_file, save_file
 from mull.cli.main import main
 from mull.errors import MullError
 from mull.paper import arrays as kept
-from mull.paper import measured
+from mull.paper import draw, measured
 from mull.paper.claims import FAILS, HOLDS, OPEN
 from mull.paper.figures import figures
 from mull.paper.run import paper, write
-from mull.paper.study import RESTEM
+from mull.paper.study import RESTEM, companion
 from mull.paper.view import Ours
-from mull.study.config import read
+from mull.study.config import Source, Study, read
 from mull.study.folder import open_folder
 from mull.study.progress import State
 from mull.study.run import record
+from mull.tiny import load
 from tiny_models import checkpoint, world
 
 #: The lines that each figure of the paper is made of.
@@ -61,9 +63,9 @@ SERIES = {
     "figure-iclr-13": {"weighted:prm", "weighted:orm", "best:prm", "best:orm"},
     "figure-iclr-17": {"weighted:random", "weighted:flipped", "weighted:prm", "parallel:majority", "larger"},
     "figure-own": {
-        "weighted:prm",
+        *("weighted:prm", "parallel:score"),
         *(f"wide:{f}:{how}:{k}" for f in ("search", "revisions", "joint")
-          for how in ("equal", "allocating") for k in ("oracle", "predicted")),
+          for how in ("equal", "allocating") for k in ("oracle", "predicted", "charged")),
     },
 }  # fmt: skip
 #: The figures of solutions: schematics and samples.
@@ -176,7 +178,10 @@ def test_arrays_agree_with_the_study(ours: Ours, done: Path) -> None:
     for by in ("score", "majority"):
         assert lines[f"ratio:{by}:8"].y[:, 0] == pytest.approx(lines[f"parallel:{by}"].y[:, 3])
         assert lines[f"ratio:{by}:8"].y[:, -1] == pytest.approx(lines[f"sequential:{by}"].y[:, 3])
-    assert lines["chain"].y.shape == (14, 16)
+    assert lines["chain"].y.shape == lines["context"].y.shape == (14, 16)
+    # Four attempts are read at most, so the context stops growing there.
+    read = lines["context"].y.mean(axis=0)
+    assert read[0] < read[1] < read[4] and (read[5:] < 1.5 * read[4]).all()
     assert lines["lost"].y[:, 1].sum() <= lines["lost"].y[:, 0].sum()
 
 
@@ -200,6 +205,7 @@ def test_the_command_writes_page_figures_and_claims(done: Path) -> None:
     assert all(row["value"] is not None for row in rows if row["topic"] == "ReST-EM on revisions")
     listed = json.loads((done / "figures.json").read_text())
     assert {figure["name"] for figure in listed if "panels" in figure} == set(SERIES)
+    assert "right answers turn wrong" in (done / "paper.html").read_text()
     shown = {figure["name"] for figure in listed if "panels" not in figure}
     assert {"figure-24", "figure-29"} <= shown <= SHOWN  # which chains there are depends on the models
     files = {path.name for path in (done / "figures").iterdir()}
@@ -260,6 +266,30 @@ def test_a_study_without_revisions_is_drawn_as_far_as_it_goes(tmp_path: Path) ->
     assert "figure-06.svg" not in {path.name for path in found.figures}
     assert "Figure 6 (ICLR 9)" in found.page.read_text() or "6 (ICLR 9)" in found.page.read_text()
     assert all(row.verdict == OPEN for row in found.rows if row.value is None)
+
+
+def test_a_checkpoint_by_rest_em_is_recorded_drawn_and_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the reviser itself standing in for it: the same model, so the same chains."""
+    pytest.importorskip("matplotlib")  # asked for before anything is recorded
+    shutil.copytree(load.CHECKPOINTS, tmp_path / "checkpoints")
+    shutil.rmtree(tmp_path / "checkpoints" / RESTEM, ignore_errors=True)
+    shutil.copytree(load.CHECKPOINTS / "reviser", tmp_path / "checkpoints" / RESTEM)
+    monkeypatch.setattr(load, "CHECKPOINTS", tmp_path / "checkpoints")
+    monkeypatch.setattr("mull.paper.run._draw", lambda figure: draw.Drawn("<svg/>", b"", "<svg/>"))
+    study = Study("small", Source(count=20), pool=4, chains=4, reviser="tiny", prm="tiny", orm=None)
+    second = companion(study)
+    assert second is not None and second.reviser == str(tmp_path / "checkpoints" / RESTEM)
+    assert (second.problems, second.chains, second.arms) == (study.problems, study.chains, ())
+    found = paper(study, tmp_path / "out", workers=1)
+    assert "figure-16.svg" in {path.name for path in found.figures}
+    judged = [row for row in found.rows if row.topic == "ReST-EM on revisions"]
+    assert len(judged) == 2 and all(row.value is not None and row.ci95 is not None for row in judged)
+    assert judged[1].value == 0.0  # a first attempt is no better than the very same one
+    lines = measured.measure(open_folder(tmp_path / "out"), open_folder(tmp_path / "out" / RESTEM)).lines
+    for n in (1, 2, 4):
+        assert np.array_equal(lines[f"restem:majority:{n}"].y, lines[f"ratio:majority:{n}"].y)
 
 
 def test_a_companion_of_other_problems_is_refused(done: Path, toml: Path, tmp_path: Path) -> None:

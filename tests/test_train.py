@@ -1,6 +1,8 @@
 """Training: the loop resumes to the same weights, labels are what they say (needs torch)."""
 
 import itertools
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +11,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs the extra 'train'")
 pytest.importorskip("transformers", reason="training needs the extra 'train'")
 
-from mull.tiny.load import checkpoint  # noqa: E402
+from mull.tiny.load import CHECKPOINTS, checkpoint  # noqa: E402
 from mull.tiny.world import stories  # noqa: E402
 from mull.tiny.writers import MEAN_RATE, Writer  # noqa: E402
-from mull.train import labels, loop, proposer, tokenizer, verifier  # noqa: E402
+from mull.train import labels, loop, proposer, tiny, tokenizer, verifier  # noqa: E402
 
 RECIPE = loop.Recipe(tokens=30_000, save_every=1)
 
@@ -100,3 +102,17 @@ def test_verifier_targets_and_hold_out() -> None:
     assert [i for i, t in enumerate(prm.targets) if t == t] == [2, 4]
     assert [i for i, t in enumerate(orm.targets) if t == t] == [4]
     assert verifier.held_out(row)
+
+
+@pytest.mark.parametrize("name", ["proposer", "reviser", "larger"])
+def test_a_shipped_model_says_what_it_took(name: str, tmp_path: Path) -> None:
+    said = json.loads((CHECKPOINTS / name / "config.json").read_text())
+    parameters = said["mull_parameters"]
+    assert said["mull_pretraining_flops"] == 6 * parameters * said["mull_pretraining_tokens"] > 0
+    assert said.get("mull_finetuning_flops", 0) == 6 * parameters * said.get("mull_finetuning_tokens", 0)
+    copy = tmp_path / name
+    shutil.copytree(CHECKPOINTS / name, copy)
+    bare = {key: value for key, value in said.items() if not key.endswith(("_flops", "_parameters"))}
+    (copy / "config.json").write_text(json.dumps(bare))
+    tiny.account(copy)
+    assert json.loads((copy / "config.json").read_text()) == said

@@ -102,21 +102,27 @@ def paper_volumes(size: float, convention: str = "v1") -> tuple[float, float, fl
 
 @dataclass(frozen=True)
 class Model:
-    """A model as pretraining sees it; ``parameters`` and ``tokens`` are counts above 0."""
+    """A model as its training sees it; ``parameters`` and ``tokens`` are counts above 0.
+
+    ``tokens`` are those of pretraining, ``finetuned`` those that came after, 0 or more.
+    """
 
     parameters: float
     tokens: float
+    finetuned: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse counts that are not above 0."""
+        """Refuse counts that are none."""
         for what, value in (("parameters", self.parameters), ("pretraining tokens", self.tokens)):
             if not 0 < value < math.inf:
                 raise MullError(f"a model's {what} must be above 0, not {value:g}")
+        if not 0 <= self.finetuned < math.inf:
+            raise MullError(f"a model's fine-tuning tokens must be 0 or more, not {self.finetuned:g}")
 
     @property
-    def pretraining(self) -> float:
-        """X = 6 N D, in FLOPs."""
-        return PRETRAINING * self.parameters * self.tokens
+    def training(self) -> float:
+        """X = 6 N D in FLOPs, fine-tuning included."""
+        return PRETRAINING * self.parameters * (self.tokens + self.finetuned)
 
 
 @dataclass(frozen=True)
@@ -160,16 +166,16 @@ def paper_account(size: float, convention: str = "v1") -> Account:
 
 
 def measured_account(small: Model, large: Model, tokens: float, each: float) -> Account:
-    """With the FLOPs that were really spent, X_S = 6 N_S D_S and X_L = 6 N_L D_L.
+    """With the FLOPs that were really spent, X = 6 N (D + F) of either, F its fine-tuning tokens.
 
-    ``tokens``: those of one sample of the small model, by which R = requests x tokens / D_S
-    counts. ``each``: FLOPs of one answer of the larger model, attention and prompt included if the
-    small model's curve includes them.
+    ``tokens``: those of one sample of the small model, by which R = requests x tokens / D_S counts,
+    D_S without fine-tuning. ``each``: FLOPs of one answer of the larger model, attention and prompt
+    included if the small model's curve includes them.
     """
     _larger(large.parameters / small.parameters)
     if not 0 < tokens < math.inf:
         raise MullError(f"an answer's tokens must be above 0, not {tokens:g}")
-    fixed = (large.pretraining - small.pretraining) * tokens / small.tokens
+    fixed = (large.training - small.training) * tokens / small.tokens
     return Account("measured", "flops", "R", fixed, each)
 
 

@@ -34,17 +34,17 @@ def sections(evidence: Evidence, shares: Floats) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if evidence.revisions is None and evidence.larger is None:
         return found
-    judged = families.judge(evidence)
+    judged, facts = families.judge(evidence), evidence.recorded.facts
     if evidence.revisions is not None:
-        found["revisions"] = of_revisions(evidence.revisions, judged, shares, evidence.recorded.models)
+        made = of_revisions(evidence.revisions, judged, shares, evidence.recorded.models)
+        found["revisions"] = {**made, **facts["reviser"]}
         found["families"] = of_families(evidence, judged, shares)
     if evidence.larger is not None:
-        facts = evidence.recorded.facts
         measure = evidence.larger
-        found["proposer"] = facts.get("engine")
+        found["proposer"] = facts["engine"]
         found["larger"] = {
             "model": evidence.recorded.models.get("larger"),
-            **facts.get("larger", {}),
+            **facts["larger"],
             "accuracy": measure.accuracy.mean(),
             "ci95": ends(measure.accuracy, shares),
             "by_bin": by_bins(judged, measure.accuracy),

@@ -46,13 +46,15 @@ SCHEMA = 1
 class Terms:
     """What the user says of the two models; None where nothing was said.
 
-    ``parameters`` and ``pretraining`` (tokens): of the small model and of the larger one.
+    ``parameters``, ``pretraining`` and ``finetuning`` (tokens): of the small model and of the larger one;
+    the small side's fine-tuning is that of all its models that sample.
     ``ratios``: the R to compare at, None for the paper's. ``tokens_small``, ``tokens_large``: input and
     output tokens of one answer, in place of those measured. ``fixed``: dollars in the period of ``requests``.
     """
 
     parameters: tuple[float | None, float | None] = (None, None)
     pretraining: tuple[float | None, float | None] = (None, None)
+    finetuning: tuple[float, float] = (0.0, 0.0)
     conventions: tuple[str, ...] = ("v1",)
     ratios: tuple[float, ...] | None = None
     requests: float | None = None
@@ -97,6 +99,7 @@ def exchange(small: Small, large: Large, terms: Terms) -> dict[str, Any]:
         "notes": notes,
         "parameters": list(terms.parameters),
         "pretraining_tokens": list(terms.pretraining),
+        "finetuning_tokens": list(terms.finetuning),
         "accounts": accounts,
     }
 
@@ -130,6 +133,7 @@ def _paper(small: Small, large: Large, terms: Terms, known: Sequence[Group]) -> 
             for g in known
         ]
         assumptions = ["both models take equal tokens a question, and saw equal tokens in pretraining"]
+        assumptions += ["fine-tuning is free, as in the paper"] if any(terms.finetuning) else []
         matching = [{"R": r, "multiplier": multiplier(size, r, convention)} for r in asked]
         found.append(_account(account, rows, assumptions, convention=convention, matching=matching))
     return found
@@ -148,11 +152,16 @@ def _unmeasured(small: Small, large: Large, terms: Terms, known: Sequence[Group]
 def _measured(small: Small, large: Large, terms: Terms, known: Sequence[Group]) -> dict[str, Any]:
     """The account of measured FLOPs."""
     assumptions = []
-    parameters, (trained, theirs) = terms.parameters, terms.pretraining
+    parameters, (trained, theirs), tuned = terms.parameters, terms.pretraining, terms.finetuning
+    if trained is None and theirs is None and any(tuned):
+        assumptions.append("fine-tuning is free: what it adds to pretraining is not known")
+        tuned = (0.0, 0.0)
     if trained is None or theirs is None:
         assumptions.append("both models saw equal tokens in pretraining")
         trained = theirs = trained or theirs or 1.0  # equal: R alone counts
-    few, many = Model(parameters[0] or 0, trained), Model(parameters[1] or 0, theirs)
+    if any(tuned):
+        assumptions.append("fine-tuning counts as training does; training verifiers is free")
+    few, many = Model(parameters[0] or 0, trained, tuned[0]), Model(parameters[1] or 0, theirs, tuned[1])
     asked = list(terms.ratios or paper_volumes(_size(terms), terms.conventions[0]))
     asked += _requested(small, terms)
     rows: list[dict[str, Any]] = []

@@ -1,8 +1,8 @@
 """Policies over families of arms: search, revisions, and both as arms of one policy.
 
 Each family is judged twice: with the same budget for every problem, as the paper does, and
-allocating, with the average budget fixed; for oracle and predicted difficulty, and charged
-where the family has the probes to judge by. Everything is cross-validated.
+allocating, with the average budget fixed; for oracle, predicted and charged difficulty (the
+last two where there are scores to judge by). Everything is cross-validated.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def finer(problems: int) -> int:
 
 
 def judge(evidence: Evidence) -> Families:
-    """Cross-validate every family's policies for oracle and predicted difficulty."""
+    """Cross-validate every family's policies, for every kind of difficulty."""
     seed = evidence.recorded.study.seed
     ids = [problem.id for problem in evidence.recorded.problems]
     values = {"oracle": difficulty.oracle(evidence.pool)}
@@ -99,28 +99,36 @@ def judge(evidence: Evidence) -> Families:
             measured[family, kind, True] = cross_validate_allocating(
                 table, finest[kind], evidence.sizes, splits=SPLITS, seed=seed
             )
-    if evidence.score is not None:
-        ran = charged_table(evidence, evidence.searches)
-        charged: dict[Family, ChargedTable] = {"search": ran}
-        if "joint" in arms:
-            charged["joint"] = joined(evidence, ran)
-        for family, variants in charged.items():
-            for allocating, judged in ((False, cross_validate_charged), (True, cross_validate_allotment)):
-                key = (family, "charged", allocating)
-                measured[key] = judged(variants, evidence.sizes, splits=SPLITS, seed=seed)
+    for family, variants in charged_tables(evidence).items():
+        for allocating, judged in ((False, cross_validate_charged), (True, cross_validate_allotment)):
+            key = (family, "charged", allocating)
+            measured[key] = judged(variants, evidence.sizes, splits=SPLITS, seed=seed)
     return Families(evidence.sizes, bins, arms, measured)
 
 
-def joined(evidence: Evidence, ran: ChargedTable) -> ChargedTable:
-    """The charged variants of search, and those of revisions and of the arms that mix both.
+def charged_tables(evidence: Evidence) -> dict[Family, ChargedTable]:
+    """The charged variants of each family that there is, evaluated; none without scores to judge by."""
+    if evidence.score is None:
+        return {}
+    arms, ran = candidates(evidence), charged_table(evidence, evidence.searches)
+    found: dict[Family, ChargedTable] = {"search": ran}
+    for family in ("revisions", "revisions_majority"):
+        if family in arms:
+            found[family] = revised(evidence, ran, arms[family])
+    if "joint" in arms:
+        revising = {arm: m for arm, m in arms["joint"].items() if find(arm.strategy).reviser}
+        found["joint"] = _both(ran, revised(evidence, ran, revising))
+    return found
+
+
+def revised(evidence: Evidence, ran: ChargedTable, arms: Mapping[Arm, Measure]) -> ChargedTable:
+    """The charged variants of ``arms`` that revise, in the runs of ``ran``.
 
     A probe before revisions is for judging alone: its samples, another model's, have no vote.
     """
     score, pool = evidence.score, evidence.pool
     assert score is not None
-    arms = {arm: m for arm, m in candidates(evidence)["joint"].items() if find(arm.strategy).reviser}
-    variants, outcomes = list(ran.variants), [ran.outcome]
-    completion, verifier, flops = [ran.completion_tokens], [ran.verifier_tokens], [ran.flops]
+    variants, outcomes, completion, verifier, flops = [], [], [], [], []
     prompts = evidence.grid("prompt_flops")[:, 0] + evidence.grid(f"{score}_prompt_flops")[:, 0]
     for k in (0, *sorted(ran.probe_value)):
         read, spent = evidence.reading(score, k) if k else (np.zeros(pool.problems),) * 2
@@ -140,6 +148,18 @@ def joined(evidence: Evidence, ran: ChargedTable) -> ChargedTable:
         np.concatenate(verifier),
         np.concatenate(flops),
         ran.probe_value,
+    )
+
+
+def _both(first: ChargedTable, second: ChargedTable) -> ChargedTable:
+    """The variants of two tables of the same runs."""
+    return ChargedTable(
+        (*first.variants, *second.variants),
+        np.concatenate([first.outcome, second.outcome]),
+        np.concatenate([first.completion_tokens, second.completion_tokens]),
+        np.concatenate([first.verifier_tokens, second.verifier_tokens]),
+        np.concatenate([first.flops, second.flops]),
+        first.probe_value,
     )
 
 

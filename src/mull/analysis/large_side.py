@@ -126,6 +126,7 @@ def _answers(evidence: Evidence, small: Small) -> Large:
     prompt = evidence.grid("prompt_tokens")[:, 0]
     kept = path / "summary.json"
     model = entry(read_summary(kept), "proposer", kept) if kept.exists() else {}
+    model = model or evidence.recorded.facts["engine"]
     return _by_problem(how, measure, prompt, rows, small, model)
 
 

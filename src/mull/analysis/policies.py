@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mull import difficulty
 from mull.analysis import families
-from mull.analysis.charged import RUNS, charged_table
+from mull.analysis.charged import RUNS
 from mull.analysis.evidence import Evidence, pooled
 from mull.analysis.measure import Measure, stacked
 from mull.difficulty import BINS, Bins
@@ -113,9 +113,8 @@ def fit_all(evidence: Evidence) -> Policies:
         average[kind] = fit_allocating(table, finer, budgets, held_out=shared, seed=seed)
         shown[kind] = _described(found.sizes, found.labels, base, found.thresholds, pool.samples)
     if score is not None:
-        ran = charged_table(evidence, evidence.searches)
-        if evidence.revisions is not None:
-            ran = families.joined(evidence, ran)
+        tables = families.charged_tables(evidence)
+        ran = tables.get("joint", tables["search"])
         measured["charged"] = cross_validate_charged(ran, budgets, splits=SPLITS, seed=seed)
         rows["charged"] = fit_charged(ran, budgets, held_out=measured["charged"], seed=seed)
         allotted = cross_validate_allotment(ran, budgets, splits=SPLITS, seed=seed)

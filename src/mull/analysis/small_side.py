@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 
 from mull import difficulty, policy_file
 from mull.analysis.evidence import Evidence, gather
-from mull.analysis.families import FAMILIES, SPLITS, candidates, table_of
+from mull.analysis.families import FAMILIES, SPLITS, candidates, charged_tables, table_of
 from mull.analysis.measure import Measure
-from mull.analysis.policies import fit_all
 from mull.difficulty import Bins
 from mull.errors import MullError
 from mull.exchange_curve import Tokens
 from mull.policy import Measured, cross_validate
+from mull.policy_charged import cross_validate_charged
 from mull.report.page import check
 from mull.strategies.base import Arm
 from mull.study.folder import Recorded, open_folder
@@ -60,10 +60,10 @@ class Group:
 class Small:
     """A study's policy over a ``family`` of arms, overall and by bin.
 
-    ``output_tokens`` and ``prompt_tokens`` are those of one sample; ``proposer`` and ``larger`` are
-    the summary's, empty if the study was recorded without. ``held_out``: whether bins were measured
-    on folds that their arms were not chosen on. ``ids``: the problems, empty if not known; ``answers``:
-    those of the larger model to them, where the study recorded one.
+    ``output_tokens`` and ``prompt_tokens`` are those of one sample; ``proposer``, ``larger`` and
+    ``reviser`` (only where the family revises) are what is known of the models, empty if nothing is.
+    ``held_out``: whether bins were measured on folds that their arms were not chosen on. ``ids``: the
+    problems, empty if not known; ``answers``: those of the larger model to them, where it was recorded.
     """
 
     name: str
@@ -79,6 +79,7 @@ class Small:
     held_out: bool
     ids: tuple[str, ...] = ()
     answers: Measure | None = None
+    reviser: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def has_bins(self) -> bool:
@@ -90,19 +91,15 @@ def read_small(path: Path, kind: str = "oracle", family: str = SEARCH) -> Small:
     """A study's policy from its folder, or from a summary.json, by ``kind`` of difficulty and ``family``.
 
     A charged policy has no bins of its own before it has run, so its problems are shown by oracle bins.
-    Families other than search are in a study's records alone, and not charged.
+    A summary has one family: joint where it has revisions, else search.
     """
     if kind not in KINDS:
         raise MullError(f"there is no {kind!r} difficulty; choose one of {', '.join(KINDS)}")
     if family not in FAMILIES:
         raise MullError(f"there is no family of arms {family!r}; choose one of {', '.join(FAMILIES)}")
-    if family != SEARCH and kind == "charged":
-        raise MullError(f"a charged policy is over search alone, not over {family}")
     if (path / "study.toml").exists():
         return _from_folder(open_folder(path), kind, family)
-    if family != SEARCH:
-        raise MullError(f"a summary has no policy over {family}; give the study's folder with its records")
-    return _from_summary(path, kind)
+    return _from_summary(path, kind, family)
 
 
 def read_summary(path: Path) -> dict[str, Any]:
@@ -158,6 +155,7 @@ def _from_folder(recorded: Recorded, kind: str, family: str) -> Small:
             groups.append(_part(whole, str(b + 1), members))
     kept = recorded.path / "summary.json"
     summary = read_summary(kept) if kept.exists() else {}
+    told = {name: entry(summary, name, kept) for name in ("proposer", "larger")}
     return Small(
         recorded.study.name,
         recorded.engine,
@@ -167,19 +165,17 @@ def _from_folder(recorded: Recorded, kind: str, family: str) -> Small:
         tuple(groups),
         float(evidence.pool.tokens.mean()),
         float(evidence.grid("prompt_tokens")[:, 0].mean()),
-        entry(summary, "proposer", kept),
-        entry(summary, "larger", kept),
+        told["proposer"] or recorded.facts["engine"],
+        told["larger"] or recorded.facts["larger"],
         held_out=True,
         ids=tuple(problem.id for problem in recorded.problems),
         answers=evidence.larger,
+        reviser={} if family == SEARCH else recorded.facts["reviser"],
     )
 
 
 def _policy(evidence: Evidence, kind: str, family: str) -> tuple[Measured, Bins, dict[Arm, Measure]]:
     """The policy, cross-validated as summaries have it, its bins for show, and its arms (charged: none)."""
-    if kind == "charged":
-        policies = fit_all(evidence)
-        return policies.measured[kind], policies.bins["oracle"], {}
     arms = next((found for name, found in candidates(evidence).items() if name == family), None)
     if arms is None:
         raise MullError(f"{evidence.recorded.path} recorded no arms of the family {family!r}")
@@ -188,9 +184,11 @@ def _policy(evidence: Evidence, kind: str, family: str) -> tuple[Measured, Bins,
     if kind == "predicted" and score is not None:
         values = difficulty.predicted(pool, score)
     bins = difficulty.quantile_bins(values, ids=[problem.id for problem in recorded.problems])
-    measured = cross_validate(
-        table_of(arms), bins, evidence.sizes, splits=SPLITS, seed=recorded.study.seed, allow_cheaper=True
-    )
+    sizes, seed = evidence.sizes, recorded.study.seed
+    if kind == "charged":
+        table = {str(name): found for name, found in charged_tables(evidence).items()}[family]
+        return cross_validate_charged(table, sizes, splits=SPLITS, seed=seed), bins, {}
+    measured = cross_validate(table_of(arms), bins, sizes, splits=SPLITS, seed=seed, allow_cheaper=True)
     return measured, bins, arms
 
 
@@ -232,9 +230,12 @@ def _tokens(evidence: Evidence, measured: Measured, labels: Labels, arms: Mappin
     return Tokens(*(np.einsum("pna,pa->pn", chosen, stack) for stack in stacks))
 
 
-def _from_summary(path: Path, kind: str) -> Small:
+def _from_summary(path: Path, kind: str, family: str) -> Small:
     summary = read_summary(path)
     file = path / "summary.json" if path.is_dir() else path
+    held = "joint" if summary.get("revisions") else SEARCH
+    if family not in (SEARCH, held):
+        raise MullError(f"a summary has no policy over {family}; give the study's folder with its records")
     rows = [row for row in summary["compute_optimal"] if row.get(kind) is not None]
     if not rows:
         raise MullError(f"{file} has no policy with {kind} difficulty")
@@ -253,7 +254,7 @@ def _from_summary(path: Path, kind: str) -> Small:
         str(study.get("name")),
         str(study.get("engine")),
         kind,
-        SEARCH,
+        held,
         whole.problems,
         (whole, *bins),
         summary["base"].get("completion_tokens"),
@@ -261,6 +262,7 @@ def _from_summary(path: Path, kind: str) -> Small:
         entry(summary, "proposer", file),
         entry(summary, "larger", file),
         held_out=not bins,
+        reviser=entry(summary, "revisions", file),
     )
 
 

@@ -64,6 +64,12 @@ def add(commands: Any) -> None:
         metavar="D[,D]",
         help="of both, or of the small and the larger one; default: equal",
     )
+    models.add_argument(
+        "--finetuning-tokens",
+        type=_amounts(2),
+        metavar="F,F",
+        help="of all that samples on the small side, and of the larger model; default: none",
+    )
     better = own.add_argument_group("the larger model's answers").add_mutually_exclusive_group()
     better.add_argument("--large-accuracy", type=_accuracies(1), metavar="A", help="over all problems")
     better.add_argument(
@@ -131,6 +137,7 @@ def run(args: argparse.Namespace) -> int:
             args.large_params or _recorded(large.model, "parameters"),
         ),
         pretraining=_pretraining(args, small, large),
+        finetuning=args.finetuning_tokens or _finetuning(small, large),
         conventions=conventions,
         ratios=args.ratios,
         requests=args.requests,
@@ -172,6 +179,13 @@ def _pretraining(args: argparse.Namespace, small: Small, large: Large) -> tuple[
         return args.pretraining_tokens[0], args.pretraining_tokens[-1]
     name = "pretraining_tokens"
     return _recorded(small.proposer, name), _recorded(large.model, name)
+
+
+def _finetuning(small: Small, large: Large) -> tuple[float, float]:
+    """Tokens of fine-tuning as recorded: the small side's proposer and reviser, and the larger model's."""
+    name = "finetuning_tokens"
+    ours = sum(_recorded(model, name) or 0.0 for model in (small.proposer, small.reviser))
+    return ours, _recorded(large.model, name) or 0.0
 
 
 def _recorded(model: Any, name: str) -> float | None:
@@ -217,6 +231,15 @@ def _counts(least: int, most: int | None = None) -> Any:
 
     def parsed(text: str) -> tuple[float, ...]:
         return tuple(_count(part) for part in _parts(text, least, most))
+
+    return parsed
+
+
+def _amounts(count: int) -> Any:
+    """A parser of ``count`` numbers of 0 or more, between commas."""
+
+    def parsed(text: str) -> tuple[float, ...]:
+        return tuple(_dollars(part) for part in _parts(text, count, count))
 
     return parsed
 

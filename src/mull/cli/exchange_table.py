@@ -103,7 +103,8 @@ def _cell(row: Row) -> Text:
 def _even(account: Row, even: Row) -> str:
     if even["budget"] is None:
         return f"– (at most {100 * even['best']:.1f})"
-    shown = f"{even['samples']:.3g} samples"
+    count = f"{even['samples']:.3g}"
+    shown = f"{count} sample{'' if count == '1' else 's'}"
     if account["unit"] == "dollars":
         return f"{_budget(account, even['budget'])} ({even['ratio']:.2g}x)\n{shown}"
     return f"{shown}\n{even['ratio']:.2g}x the larger's" if account["unit"] == "flops" else shown

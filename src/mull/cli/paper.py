@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mull.paper.run import Paper
+    from mull.study.builtin import Size
 
 _EXAMPLE = """\
 examples:
   mull paper --quick                    a few minutes: 120 problems, smaller budgets
   mull paper --out paper                500 problems, pools of 256, chains of 64; goes on if cut off
+  mull paper --full --out full          pools of 2048, chains of 256: every ratio of the paper's table
   mull paper mine.toml --out mine       from a study of your own (see mull study --help)
 
 writes into DIR: paper.html (the page), figures/*.svg and *.png, claims.json (rows of claim,
@@ -39,7 +41,9 @@ def add(commands: Any) -> None:
     own.add_argument(
         "--out", type=Path, default=Path("mull-paper"), metavar="DIR", help="default: %(default)s"
     )
-    own.add_argument("--quick", action="store_true", help="a smaller study: most claims stay open")
+    sizes = own.add_mutually_exclusive_group()
+    sizes.add_argument("--quick", action="store_true", help="a smaller study: most claims stay open")
+    sizes.add_argument("--full", action="store_true", help="the paper's own sizes: some hours")
     own.add_argument("--workers", type=_count, metavar="N", help="processes (default: the cores there are)")
     own.add_argument("--json", action="store_true", help="print claims.json instead of a table")
     own.set_defaults(run=run, parser=own)
@@ -54,15 +58,16 @@ def _count(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Run or continue the study, draw it, and show the claims."""
-    if args.study is not None and args.quick:
-        args.parser.error("--quick is a size of the built-in study; STUDY.toml has its own")
+    if args.study is not None and (args.quick or args.full):
+        args.parser.error("--quick and --full are sizes of the built-in study; STUDY.toml has its own")
     print("mull: starting", file=sys.stderr, flush=True)
     from mull.paper.run import paper
     from mull.paper.study import paper_study
     from mull.study.config import read
     from mull.study.progress import reporter
 
-    study = paper_study(quick=args.quick) if args.study is None else read(args.study)
+    size: Size = "quick" if args.quick else "full" if args.full else "default"
+    study = paper_study(size) if args.study is None else read(args.study)
     try:
         found = paper(study, args.out, workers=args.workers, say=reporter())
     except KeyboardInterrupt:

@@ -34,8 +34,9 @@ class SmallEngine:
     """Implements :class:`mull.engines.base.Engine`.
 
     ``computed_tokens`` counts the tokens that went through the model since the engine was made;
-    ``pretraining_tokens`` are those it was trained on (``mull_pretraining_tokens`` in its
-    ``config.json``), None if unknown.
+    ``pretraining_tokens`` are those it was pretrained on, ``finetuning_tokens`` those it was fine-tuned
+    on after that (``mull_pretraining_tokens`` and ``mull_finetuning_tokens`` in its ``config.json``),
+    None if unknown.
     """
 
     batching: Literal["together", "apart"] = "together"
@@ -48,9 +49,10 @@ class SmallEngine:
         lanes: int = LANES,
         cache_bytes: int = CACHE_BYTES,
         pretraining_tokens: int | None = None,
+        finetuning_tokens: int | None = None,
     ):
         self.model, self.words, self._name = model, words, name
-        self.pretraining_tokens = pretraining_tokens
+        self.pretraining_tokens, self.finetuning_tokens = pretraining_tokens, finetuning_tokens
         self.prefixes = Prefixes(cache_bytes)
         self.computed_tokens = 0
         self._lanes = lanes
@@ -66,14 +68,13 @@ class SmallEngine:
             )
         name = f"tiny/{folder.resolve().name}@{model.digest[:8]}"
         settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        trained = settings.get("mull_pretraining_tokens")
-        return cls(model, Words.load(folder, model.eos), name, lanes, cache_bytes, trained)
+        trained = (settings.get(f"mull_{stage}_tokens") for stage in ("pretraining", "finetuning"))
+        return cls(model, Words.load(folder, model.eos), name, lanes, cache_bytes, *trained)
 
     def fresh(self) -> SmallEngine:
         """The same engine with an empty cache and count."""
-        return SmallEngine(
-            self.model, self.words, self.name, self._lanes, self.prefixes.limit, self.pretraining_tokens
-        )
+        trained = self.pretraining_tokens, self.finetuning_tokens
+        return SmallEngine(self.model, self.words, self.name, self._lanes, self.prefixes.limit, *trained)
 
     @property
     def name(self) -> str:

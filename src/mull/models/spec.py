@@ -28,7 +28,7 @@ Place = Callable[[str], str]
 #: What makes no difference to what a model says: where it is, how it is asked, what it costs and weighs.
 ASIDE = frozenset(
     {"url", "path", "key_env", "concurrency", "timeout", "retries", "price_in", "price_cached", "price_out"}
-    | {"parameters", "layers", "heads", "head_size", "pretraining_tokens"}
+    | {"parameters", "layers", "heads", "head_size", "pretraining_tokens", "finetuning_tokens"}
 )
 #: The fields of a verifier's table that may be paths.
 _PLACES = frozenset({"path", "tokenizer", "calibration"})
@@ -52,8 +52,9 @@ class ModelSpec:
     - ``seeded``: send seeds where they are honoured; ``logprobs``: ask for log-probabilities.
 
     For any model: ``parameters``, and ``layers`` x ``heads`` (query heads) x ``head_size``, which FLOPs
-    depend on; ``pretraining_tokens``; ``price_in``, ``price_cached`` (prompt tokens that were cached, as
-    ``price_in`` if None) and ``price_out``, in dollars a million tokens. None is unknown.
+    depend on; ``pretraining_tokens``, ``finetuning_tokens``; ``price_in``, ``price_cached`` (prompt
+    tokens that were cached, as ``price_in`` if None) and ``price_out``, in dollars a million tokens.
+    None is unknown.
     """
 
     path: str | None = None
@@ -69,6 +70,7 @@ class ModelSpec:
     heads: int | None = None
     head_size: int | None = None
     pretraining_tokens: int | None = None
+    finetuning_tokens: int | None = None
     price_in: float | None = None
     price_cached: float | None = None
     price_out: float | None = None
@@ -93,7 +95,8 @@ class ModelSpec:
                 raise MullError(f"{name} is {getattr(self, name)}; it must be at least {least}")
         if not 0 < self.timeout < float("inf"):
             raise MullError(f"timeout is {self.timeout:g}; it must be seconds above 0")
-        for name in ("parameters", "layers", "heads", "head_size", "pretraining_tokens"):
+        counts = ("parameters", "layers", "heads", "head_size", "pretraining_tokens", "finetuning_tokens")
+        for name in counts:
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise MullError(f"{name} is {getattr(self, name)}; it must be at least 1")
         shape = (self.layers, self.heads, self.head_size)

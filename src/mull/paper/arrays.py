@@ -8,7 +8,8 @@ Names are the same as in ``curves.json``, so a line finds the paper's curve by i
     policy:FAMILY:KIND, cost:FAMILY:KIND          compute-optimal policies and what they spend
     sequential:BY, parallel:BY                    N attempts of the reviser, in one chain or in N
     ratio:BY:N                                    by log2 of sequential to parallel attempts
-    chain                                         pass@1 at each step of a chain
+    chain, context                                pass@1 at each step of a chain, and tokens read before it
+    lost, won                                     how often a right (wrong) attempt could have turned, and did
     larger                                        the larger model's one answer
 """
 

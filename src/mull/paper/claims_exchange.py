@@ -70,7 +70,8 @@ def _headline() -> list[Claim]:
                 ),
                 Claim(
                     topic,
-                    f"which is {TIMES:g} times less compute at equal accuracy ({what}, {kind})",
+                    f"Compute-optimal {what} ({kind}) {_s(what, 'need')} {TIMES:g} times less compute than "
+                    f"{against} at equal accuracy",
                     f"compute of {against} at that N over the policy's at its accuracy, a ratio",
                     lambda v, m=mechanism, p=policy, c=cost: saving(v, BASES[m], p, c, _n(v, p, m)),  # type: ignore[misc]
                     (TIMES, float("inf")),
@@ -130,7 +131,7 @@ def _exchange() -> list[Claim]:
             ),
             Claim(
                 topic,
-                f"and with R ({mechanism})",
+                f"The advantage of {mechanism} falls with R",
                 "accuracy at the lowest R's budget less at the highest's, bins 2 to 4, points",
                 lambda v, name=name: _over_r(v, name),  # type: ignore[misc]
                 ABOVE,
@@ -182,7 +183,7 @@ def _weak() -> list[Claim]:
         ),
         Claim(
             topic,
-            "and mostly loses to the larger model",
+            "A random verifier mostly loses to the larger model",
             "relative improvement of best-of-N weighted by random scores, "
             "mean of bins 2 to 4 at the highest R, %",
             lambda v: average([advantage(v, "weighted:random", _star(v, 0), b) for b in (1, 2, 3)]),
@@ -221,20 +222,40 @@ def _own(ours: Ours) -> list[Claim]:
             )
             for n in (64, 256)
         ]
-    found.append(
+    for kind, times in (("oracle", TIMES), ("predicted", TIMES), ("charged", TIMES / 2)):
+        policy, cost = f"wide:joint:allocating:{kind}", f"spent:joint:allocating:{kind}"
+        found.append(
+            Claim(
+                topic,
+                f"Allocating compute ({kind}) needs {times:g} times less than as many first attempts of the "
+                "reviser",
+                "compute of best-of-N weighted over the reviser's first attempts, at the chains' largest "
+                "budget, over the policy's at its accuracy, a ratio",
+                lambda v, p=policy, c=cost: saving(  # type: ignore[misc]
+                    v, "parallel:score", p, c, largest(v, "parallel:score")
+                ),
+                (times, float("inf")),
+                printed=False,
+                unit=0.0,
+            )
+        )
+    found += [
         Claim(
             topic,
-            "It beats the better of search alone and revisions alone",
-            "joint (equal budgets, oracle) less the better of the two at the chains' largest budget, points",
-            _joint,
+            f"One policy over both ({said}, {kind}) beats the better of search alone and revisions alone",
+            f"joint less the better of the two ({said}, {kind}) at the chains' largest budget, points",
+            lambda v, how=how, kind=kind: _joint(v, how, kind),  # type: ignore[misc]
             printed=False,
         )
-    )
+        for how, said in (("equal", "equal budgets"), ("allocating", "allocating"))
+        for kind in ("oracle", "predicted", "charged")
+    ]
     return found
 
 
-def _joint(view: View) -> Floats:
-    names = [f"wide:{family}:equal:oracle" for family in ("search", "revisions")]
-    n = largest(view, "wide:joint:equal:oracle", "parallel:score")
-    alone = [view.mean(name, n) for name in names]
-    return view.mean("wide:joint:equal:oracle", n) - max(alone, key=lambda v: float(v[0]))
+def _joint(view: View, how: str, kind: str) -> Floats:
+    """The joint policy less the better of the two families alone, better on all problems alike."""
+    both, *alone = (f"wide:{family}:{how}:{kind}" for family in ("joint", "search", "revisions"))
+    n = largest(view, both, "parallel:score")
+    means = [view.mean(name, n) for name in alone]
+    return view.mean(both, n) - max(means, key=lambda v: float(v[0]))

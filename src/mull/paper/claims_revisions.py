@@ -7,7 +7,7 @@ import numpy as np
 from mull.paper import curves
 from mull.paper.arrays import Floats
 from mull.paper.claims import ALIKE, BELOW, MARGIN, Claim
-from mull.paper.claims_search import lead, shared
+from mull.paper.claims_search import lead, shared, up_to
 from mull.paper.view import Absent, Ours, Paper, View, average, largest
 
 #: The paper's selectors in words, by the names of lines.
@@ -24,7 +24,7 @@ def _chains() -> list[Claim]:
     return [
         Claim(
             topic,
-            "Answers get better beyond the four steps of training",
+            "Revised answers get better beyond the four steps of training",
             "pass@1 at steps after the 4th less at steps 1 to 4, points",
             lambda v: _steps(v, 5, None) - _steps(v, 1, 4),
         ),
@@ -37,7 +37,7 @@ def _chains() -> list[Claim]:
         ),
         Claim(
             topic,
-            "There it has reached a plateau",
+            "In its second half a chain has reached a plateau",
             f"pass@1 in the last quarter less in the one before, points (within {MARGIN:g}: a plateau)",
             lambda v: (
                 _steps(v, 3 * _length(v) // 4 + 1, None) - _steps(v, _length(v) // 2 + 1, 3 * _length(v) // 4)
@@ -79,7 +79,7 @@ def _sequential(ours: Ours) -> list[Claim]:
     found = []
     for by, name in NAMES.items():
         top = shared(ours, f"sequential:{by}", default=64)
-        at = [n for n in (16, 32, 64) if n <= top]
+        at = up_to(top, 16, 32, 64)
         listed = ", ".join(map(str, at))
         found.append(
             Claim(
@@ -122,7 +122,7 @@ def _ratios(ours: Ours) -> list[Claim]:
         ),
         Claim(
             topic,
-            "and the best ratio lies between the two ends",
+            "At the largest N the best ratio lies between fully parallel and fully sequential",
             "best ratio between the ends less the better end at the largest N, "
             "chosen on other problems, points",
             lambda v: _interior(v, _largest(v, "score")),
@@ -198,7 +198,7 @@ def _optimal(ours: Ours) -> list[Claim]:
     topic = "Choosing by difficulty: revisions"
     policy = "policy:revisions:oracle"
     top = shared(ours, policy, default=64)
-    at = [n for n in (16, 32, 64, 128, 256) if n <= top]
+    at = up_to(top, 16, 32, 64, 128, 256)
     return [
         Claim(
             topic,
@@ -208,20 +208,20 @@ def _optimal(ours: Ours) -> list[Claim]:
         ),
         Claim(
             topic,
-            "but not at N \u2264 8",
-            f"the same, mean over 2, 4, 8, points (within {MARGIN:g})",
+            "At N \u2264 8 compute-optimal revisions do not beat parallel attempts",
+            f"compute-optimal (oracle) less parallel, mean over 2, 4, 8, points (within {MARGIN:g})",
             lambda v: average([lead(v, policy, "parallel:score", n) for n in (2, 4, 8)]),
             ALIKE,
         ),
         Claim(
             topic,
-            "With majority instead of the verifier they also beat parallel attempts",
+            "Compute-optimal revisions beat parallel attempts with majority in place of the verifier, too",
             f"compute-optimal (oracle) less parallel at {top}, both by majority, points",
             lambda v: lead(v, "policy:revisions_majority:oracle", "parallel:majority", top),
         ),
         Claim(
             topic,
-            "With predicted difficulty they are about as good as with oracle difficulty",
+            "With predicted difficulty compute-optimal revisions are about as good as with oracle difficulty",
             f"predicted less oracle, mean over {', '.join(map(str, at))}, points",
             lambda v: average([lead(v, "policy:revisions:predicted", policy, n) for n in at]),
             ALIKE,
@@ -232,7 +232,7 @@ def _optimal(ours: Ours) -> list[Claim]:
 def _verifier(ours: Ours) -> list[Claim]:
     topic = "The revisions' own verifier"
     top = shared(ours, "sequential:score", "sequential:prm", default=64)
-    at = [n for n in (16, 32, 64) if n <= top]
+    at = up_to(top, 16, 32, 64)
     listed = ", ".join(map(str, at))
     return [
         Claim(
@@ -243,7 +243,7 @@ def _verifier(ours: Ours) -> list[Claim]:
         ),
         Claim(
             topic,
-            "Showing it the attempts before helps a little",
+            "Showing the verifier the attempts before helps a little",
             f"sequential with less without history, mean over N = {listed}, points",
             lambda v: average([lead(v, "sequential:score", "sequential:score_blind", n) for n in at]),
         ),
@@ -262,7 +262,7 @@ def _restem() -> list[Claim]:
         ),
         Claim(
             topic,
-            "though its first attempt is better",
+            "The first attempt of a reviser trained by ReST-EM is better than the other reviser's",
             "pass@1 of its first attempt less the reviser's, points",
             lambda v: v.mean("restem:majority:1", 0) - v.mean("ratio:majority:1", 0),
         ),

@@ -23,6 +23,11 @@ def shared(ours: Ours, *names: str, default: int) -> int:
         return default
 
 
+def up_to(top: int, *budgets: int) -> list[int]:
+    """Those of a claim's budgets that are at most ``top``; the smallest, to be missed, if none are."""
+    return [n for n in budgets if n <= top] or [min(budgets)]
+
+
 def lead(view: View, first: str, second: str, at: float, bins: tuple[int, ...] = ()) -> Floats:
     """How far one line is above another."""
     return view.mean(first, at, bins) - view.mean(second, at, bins)
@@ -50,14 +55,14 @@ def _search(ours: Ours) -> list[Claim]:
         *found,
         Claim(
             topic,
-            f"The lead shrinks from a budget of 16 to {late}",
+            f"Beam search's lead shrinks from a budget of 16 to {late}",
             f"beam's lead at {late} less its lead at 16, points",
             lambda v: lead(v, BEAM, PRM, late) - lead(v, BEAM, PRM, 16),
             BELOW,
         ),
         Claim(
             topic,
-            "By 64 no lead is left",
+            "By a budget of 64 no lead of beam search is left",
             f"accuracy of beam (width 4) less best-of-N weighted at 64, points (within {MARGIN:g}: none)",
             lambda v: lead(v, BEAM, PRM, 64),
             (-float("inf"), MARGIN),
@@ -86,7 +91,7 @@ def _verifiers(ours: Ours) -> list[Claim]:
         ),
         Claim(
             topic,
-            "and the gap grows with N",
+            "The PRM's lead over the ORM grows with N",
             f"that gap at {top} less at 4, points",
             lambda v: lead(v, PRM, ORM, top) - lead(v, PRM, ORM, 4),
         ),
@@ -98,7 +103,7 @@ def _verifiers(ours: Ours) -> list[Claim]:
         ),
         Claim(
             topic,
-            "and the smallest better than the product",
+            "A solution's smallest step score selects better than their product",
             f"best-of-N weighted by min less by product at {few}, points",
             lambda v: _aggregated(v, "-min", few) - _aggregated(v, "-product", few),
         ),
@@ -161,7 +166,7 @@ def _bins(ours: Ours) -> list[Claim]:
         ),
         Claim(
             topic,
-            "where it is flat or falls from a budget of 16 on",
+            "On easy problems beam search is flat or falls from a budget of 16 on",
             f"beam (width 4) at the largest budget up to 64 less at 16, bins 1 and 2, points "
             f"(within {MARGIN:g}: flat)",
             _late,
@@ -206,7 +211,7 @@ def _listed(budgets: list[int]) -> str:
 def _optimal(ours: Ours) -> list[Claim]:
     topic = "Choosing by difficulty: search"
     policy, top = "policy:search:oracle", shared(ours, "policy:search:oracle", default=64)
-    at = [n for n in (16, 64, 256) if n <= top]
+    at = up_to(top, 16, 64, 256)
     return [
         *(
             Claim(
@@ -219,7 +224,7 @@ def _optimal(ours: Ours) -> list[Claim]:
         ),
         Claim(
             topic,
-            "With predicted difficulty it is about as good as with oracle difficulty",
+            "With predicted difficulty compute-optimal search is about as good as with oracle difficulty",
             f"predicted less oracle, mean over {_listed(at)}, points",
             lambda v: average([lead(v, "policy:search:predicted", policy, n) for n in at]),
             ALIKE,

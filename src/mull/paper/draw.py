@@ -40,8 +40,10 @@ _BINS = ("green", "sky", "purple", "orange", "red")
 _BUDGETS = (
     "#9aa0a6", "#7fb2d6", "#2f8fc4", "#1f9e89", "#5f9e3a", "#b3a125", "#d9822b", "#c4481a", "#8f2d56",
 )  # fmt: skip
-#: Inches of a panel, dots an inch of the PNG files, and the lighter ink.
-_WIDE, _HIGH, DPI, LIGHT = 5.6, 4.5, 150, 0.42
+#: Inches of a panel (of a lone one: its legend needs the width), dots an inch of PNG files, the lighter ink.
+_WIDE, _HIGH, _ALONE, DPI, LIGHT = 5.6, 4.5, 7.2, 150, 0.42
+#: What the larger model's whiskers are moved by, a bin, in log2 of the budget: they would hide each other.
+_DODGE = 0.05
 STYLE: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
@@ -92,7 +94,7 @@ def draw(figure: Figure) -> Drawn:
     columns = min(2, len(figure.panels))
     rows = -(-len(figure.panels) // columns)
     with mpl.rc_context(STYLE):
-        inches = (_WIDE * columns, _HIGH * rows)
+        inches = (_ALONE if len(figure.panels) == 1 else _WIDE * columns, _HIGH * rows)
         canvas = Canvas(figsize=inches, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
         FigureCanvasAgg(canvas)
         grid = canvas.subplots(rows, columns, squeeze=False)
@@ -171,7 +173,8 @@ def _stars(axes: Axes, series: Series, panel: Panel) -> None:
     if series.paper is not None:
         axes.plot(*series.paper, color=ink, linestyle="", marker="*", markersize=10, alpha=LIGHT, mew=0)
     errors = np.maximum(np.stack([series.y - series.low, series.high - series.y]), 0)
-    axes.errorbar(series.x, series.y, errors, fmt="none", ecolor=ink, elinewidth=1, alpha=0.5)
+    beside = series.x * 2 ** (_DODGE * (int(series.colour[1:]) - 3))
+    axes.errorbar(beside, series.y, errors, fmt="none", ecolor=ink, elinewidth=1, alpha=0.6)
     axes.plot(
         series.x, series.y, color=ink, linestyle="", marker="*", markersize=12,
         markeredgecolor="white", markeredgewidth=0.6, zorder=5,
@@ -261,6 +264,12 @@ def _legend(axes: Axes, panel: Panel) -> None:
                     label=series.label,
                 )
             )  # fmt: skip
+    if any(any(series.bound or ()) for series in panel.series):
+        least = Patch(
+            facecolor=INKS["soft"], alpha=0.7, hatch="////", edgecolor="white", linewidth=0,
+            label="hatched: at least that",
+        )  # fmt: skip
+        handles.append(least)
     if any(series.style == "stars" for series in panel.series):
         star = Line2D(
             [], [], color=INKS["soft"], marker="*", markersize=9, linestyle="", label="Larger model"

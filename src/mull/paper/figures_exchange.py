@@ -121,7 +121,8 @@ def figure_9(ours: Ours) -> Figure:
         "8",
         "Test-time compute against pretraining",
         "Lines: compute-optimal (oracle) by difficulty bin. Stars: the larger model's greedy answers, at the "
-        f"budgets of equal FLOPs{_sizes(ours)}. Test-time compute wins where the line is above its star.",
+        f"budgets of equal FLOPs{_sizes(ours)}. Test-time compute wins where the line is above its star. "
+        "As in the paper, R takes pretraining tokens as equal and fine-tuning as free.",
         panels,
         sheet.missing,
     )
@@ -193,24 +194,29 @@ def joint(ours: Ours) -> Figure:
     sheet = Sheet(ours, "own")
     rows = [("search", "Search", "orange"), ("revisions", "Revisions", "blue"), ("joint", "Both", "green")]
     panels = []
-    for how, title in (
-        ("equal", "Every problem gets the budget"),
-        ("allocating", "The average is the budget"),
-    ):
-        lines = [sheet.line("weighted:prm", "Best-of-N weighted", "grey", paper=None)]
-        for family, label, ink in rows:
-            lines.append(sheet.line(f"wide:{family}:{how}:oracle", f"{label}, oracle", ink))
-            lines.append(
-                sheet.line(f"wide:{family}:{how}:predicted", f"{label}, predicted", ink, dashed=True)
-            )
-        panels.append(Panel(title, BUDGET, ACCURACY, joined(lines)))
+    for kinds, what in ((("oracle", "predicted"), ""), (("charged",), ", difficulty charged")):
+        for how, title in (
+            ("equal", "Every problem gets the budget"),
+            ("allocating", "The average is the budget"),
+        ):
+            lines = [
+                sheet.line("weighted:prm", "Best-of-N weighted", "grey", paper=None),
+                sheet.line("parallel:score", "Parallel first attempts", "grey", paper=None, dashed=True),
+            ]
+            for family, label, ink in rows:
+                for kind in kinds:
+                    name = f"wide:{family}:{how}:{kind}"
+                    lines.append(sheet.line(name, f"{label}, {kind}", ink, dashed=kind == "predicted"))
+            panels.append(Panel(f"{title}{what}", BUDGET, ACCURACY, joined(lines)))
     return Figure(
         "figure-own",
         "",
         "",
         "Search and revisions as arms of one policy",
         "What the paper leaves open. Policies over all recorded arms, measured on held-out halves; on the "
-        "right easy and hopeless problems give compute to those in between.",
+        "right easy and hopeless problems give compute to those in between. Below, finding out the "
+        "difficulty is paid for out of the budget. Grey: best-of-N weighted over samples of the proposer, "
+        "and (dashed) over as many first attempts of the reviser.",
         tuple(panels),
         sheet.missing,
     )

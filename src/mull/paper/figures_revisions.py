@@ -40,12 +40,25 @@ def figure_6(ours: Ours) -> Figure:
         "9",
         "Revising step by step, and against sampling in parallel",
         "Left: pass@1 of the reviser at each step of a chain; later steps are reached by fewer chains. "
-        "Right: N attempts of one chain against N first attempts.",
+        f"{_turned(ours)}Right: N attempts of one chain against N first attempts.",
         (
             Panel("A chain of revisions", "revision step", "pass@1, %", tuple(left), "linear"),
             Panel("Sequential and parallel", BUDGET, ACCURACY, right),
         ),
         sheet.missing,
+    )
+
+
+def _turned(ours: Ours) -> str:
+    """How often an answer turns in a chain, and how long the context gets; empty without chains."""
+    if not ours.arrays.has("lost", "won", "context"):
+        return ""
+    lost, won = (ours.arrays.lines[name].y.sum(axis=0) for name in ("lost", "won"))
+    rates = [f"{100 * did / could:.1f} % of" if could else "no" for could, did in (lost, won)]
+    read = ours.arrays.lines["context"].y.mean(axis=0)
+    return (
+        f"From one attempt to the next {rates[0]} right answers turn wrong and {rates[1]} wrong ones right. "
+        f"Tokens read before an attempt: {read[0]:.0f} at step 1, {read[-1]:.0f} at step {len(read)}. "
     )
 
 

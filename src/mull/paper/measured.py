@@ -95,8 +95,12 @@ def _sizes(evidence: Evidence) -> dict[str, Any]:
 
     where = checkpoints(evidence.recorded.study)
     small, large = (SmallEngine.load(where[role]).size.parameters for role in ("proposer", "larger"))
-    size = large / small
+    size, known = large / small, evidence.recorded.facts
     found: dict[str, Any] = {"parameters": [small, large], "size": size}
+    found["trained"] = {
+        name: {stage: known[role].get(f"{stage}_tokens") for stage in ("pretraining", "finetuning")}
+        for name, role in (("proposer", "engine"), ("reviser", "reviser"), ("larger model", "larger"))
+    }
     if size <= 1:
         return found | {"stars": []}
     placed = [k for k in STARS if k > size]

@@ -85,12 +85,27 @@ def _setup(facts: Mapping[str, Any]) -> str:
         "Revisions up to": facts.get("chains") or "none",
         "One sample is right": f"{100 * float(facts.get('pass_at_1', 0)):.1f} %",
         "Larger model": f"{facts['size']:.3g} times the parameters" if facts.get("size") else "none",
+        "Training tokens": _trained(facts.get("trained", {})),
         "Seed": facts.get("seed"),
     }
+    shown = {name: value for name, value in shown.items() if value != ""}
     shown |= {str(role).upper() if role in ("prm", "orm") else str(role).capitalize(): name
               for role, name in dict(facts.get("models", {})).items()}  # fmt: skip
     cells = (f"<div><dt>{html.escape(k)}</dt><dd>{html.escape(str(v))}</dd></div>" for k, v in shown.items())
     return f'<dl class="setup">{"".join(cells)}</dl>'
+
+
+def _trained(models: Mapping[str, Mapping[str, int | None]]) -> str:
+    """Tokens of pretraining and fine-tuning, of the models that sample; empty if none are known."""
+    said = []
+    for name, stages in models.items():
+        known = [
+            f"{count / 1e6:.3g}M{words}"
+            for stage, words in (("pretraining", ""), ("finetuning", " fine-tuning"))
+            if (count := stages.get(stage))
+        ]
+        said += [f"{name} {' + '.join(known)}"] if known else []
+    return "; ".join(said)
 
 
 def _claims(rows: Sequence[Row]) -> str:

@@ -24,6 +24,7 @@ def lines(chains: Revisions, families: Families) -> dict[str, Line]:
     found = {"chain": line(np.arange(1, chains.limit + 1), steps)}
     lost, won = chains.transitions()
     found |= {"lost": line([0, 1], lost), "won": line([0, 1], won)}
+    found["context"] = line(found["chain"].x, chains.by_position("context_tokens"))
     for by, selector in SELECTORS.items():
         known = families.arms.get("revisions" if by == "score" else "revisions_majority")
         if known is None:
@@ -38,7 +39,7 @@ def lines(chains: Revisions, families: Families) -> dict[str, Line]:
             values = [chains.accuracy(1, n, "hierarchical", by) for n in chains.budgets]
             found[f"sequential:{by}"] = line(chains.budgets, np.stack(values, axis=1))
     for family in FAMILIES:
-        for kind in families.bins:
+        for kind in (*families.bins, "charged"):
             found |= _policy(families, family, kind, chains.limit)
     return found
 

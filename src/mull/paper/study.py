@@ -1,7 +1,8 @@
 """The study behind the paper: the small world with its reviser, its larger model and their verifiers.
 
 Default: 500 problems, pools of 256, chains up to 64, every search of the paper up to a budget
-of 64 and beam search up to 256. The module says what to record; it records nothing.
+of 64 and beam search up to 256. Full: the paper's own sizes, with pools of 2048 and every ratio of
+sequential to parallel attempts up to 256. The module says what to record; it records nothing.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mull.strategies.base import Arm
-from mull.study.builtin import grid
+from mull.study.builtin import Size, grid
 from mull.study.config import Source, Study
 from mull.tiny import load
 
@@ -19,12 +20,15 @@ _BEAM = Arm("beam", 256, (("width", 4),))
 RESTEM = "restem"
 
 
-def paper_study(*, quick: bool = False) -> Study:
-    """The built-in study of ``mull paper``; ``quick`` is a fifth of it, with smaller budgets."""
+def paper_study(size: Size = "default") -> Study:
+    """The built-in study of ``mull paper``; quick is a fifth of the default, with smaller budgets."""
     models = {"reviser": "tiny", "revision": "tiny", "larger": "tiny"}
-    if quick:
+    if size == "quick":
         arms = (*grid(16), mixed(16))
         return Study("the paper, quick", Source(count=120), pool=64, chains=16, arms=arms, **models)  # type: ignore[arg-type]
+    if size == "full":
+        arms = (*grid(256), mixed(16), mixed(64), mixed(256))
+        return Study("the paper, full", Source(count=500), pool=2048, chains=256, arms=arms, **models)  # type: ignore[arg-type]
     arms = (*grid(64), _BEAM, mixed(16), mixed(64))
     return Study("the paper", Source(count=500), pool=256, chains=64, arms=arms, **models)  # type: ignore[arg-type]
 

@@ -31,8 +31,8 @@ from mull.study.plan import Unit, plan
 class Recorded:
     """A study that has a folder: what was asked, by which models, and its units.
 
-    ``models`` are the models' names by role, but for the engine's; ``facts`` the ``parameters`` of
-    the engine and of the larger model, and their ``pretraining_tokens`` where they are known.
+    ``models`` are the models' names by role, but for the engine's; ``facts`` are the ``parameters``,
+    ``pretraining_tokens`` and ``finetuning_tokens`` of those that sample, where they are known.
     """
 
     path: Path
@@ -151,14 +151,7 @@ def open_folder(path: Path) -> Recorded:
     study, found, key = config.read(settings), problems(path), str(table["hash"])
     names = {name: str(table[name]) for name in config.ROLES if name in table}
     units = plan(study, found, key)
-    facts = {
-        role: {
-            f: int(table[f"{role}_{f}"])
-            for f in ("parameters", "pretraining_tokens")
-            if f"{role}_{f}" in table
-        }
-        for role in ("engine", "larger")
-    }
+    facts = {role: _facts(table, role) for role in config.SAMPLING}
     return Recorded(path, study, key, str(table["engine"]), names, facts, found, units)
 
 
@@ -171,7 +164,7 @@ def problems(path: Path) -> tuple[Problem, ...]:
 
 
 def _facts(table: Mapping[str, Any], role: str) -> dict[str, int]:
-    known = ("parameters", "pretraining_tokens")
+    known = ("parameters", "pretraining_tokens", "finetuning_tokens")
     return {fact: int(table[f"{role}_{fact}"]) for fact in known if f"{role}_{fact}" in table}
 
 

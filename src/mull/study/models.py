@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mull import models
+from mull.cost import ModelSize
 from mull.drive import Driver
 from mull.engines.base import Engine
 from mull.engines.small import SmallEngine
@@ -19,6 +20,9 @@ from mull.study.failures import AsideEngine, AsideVerifier, Failures, Watched, W
 from mull.trace import Need
 from mull.verifiers.base import Verifier
 from mull.verifiers.small import SmallVerifier
+
+#: What a model that samples may tell of its training.
+TRAINED = ("pretraining_tokens", "finetuning_tokens")
 
 
 @dataclass(frozen=True)
@@ -54,13 +58,11 @@ class Models:
 
     @property
     def names(self) -> dict[str, str | int]:
-        """Each model's name, by role, and what is known of the engine's and the larger model's making."""
+        """Each model's name, by role, and what is known of the making of those that sample."""
         found: dict[str, str | int] = {r: known_as(m.name) for r, m in vars(self).items() if m is not None}
-        for role, model in (("engine", self.engine), ("larger", self.larger)):
-            if model is not None and model.size.parameters:
-                found[f"{role}_parameters"] = model.size.parameters
-            if (trained := getattr(model, "pretraining_tokens", None)) is not None:
-                found[f"{role}_pretraining_tokens"] = trained
+        for role in SAMPLING:
+            model = getattr(self, role)
+            found |= {} if model is None else _making(role, model.size, model)
         return found
 
     def driver(self, study: Study, *, record: bool = False) -> Driver:
@@ -110,13 +112,22 @@ def names(study: Study) -> dict[str, str | int]:
         if (named := getattr(study, role)) is None:
             continue
         found[role] = label(named) or known_as(_loaded(role, named).name)
-        if role in ("engine", "larger"):
+        if role in SAMPLING:
             said = model_spec(named)
             made = None if said.served else _loaded(role, named)
-            size = said.size if made is None else made.size
-            trained = getattr(made, "pretraining_tokens", None) or said.pretraining_tokens
-            found |= {f"{role}_parameters": size.parameters} if size else {}
-            found |= {f"{role}_pretraining_tokens": trained} if trained else {}
+            found |= _making(role, said.size if made is None else made.size, said, made)
+    return found
+
+
+def _making(role: str, size: ModelSize | None, *models: object) -> dict[str, int]:
+    """A role's parameters and training tokens, as ``[recorded]`` has them; of several the last that knows."""
+    found: dict[str, int] = {}
+    if size is not None and size.parameters:
+        found[f"{role}_parameters"] = size.parameters
+    for name in TRAINED:
+        for model in models:
+            if tokens := getattr(model, name, None):
+                found[f"{role}_{name}"] = tokens
     return found
 
 

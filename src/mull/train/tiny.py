@@ -89,10 +89,12 @@ def collect(out: Path) -> list[str]:
             shutil.copyfile(source / file, target / file)
         if name in HALF:
             halve(target)
-        if name in recipes.PRETRAINING:
-            note(target, mull_pretraining_tokens=recipes.pretraining_tokens(out, name))
-        if name == "larger":
-            note(target, mull_finetuning_tokens=recipes.tokens_of(source))
+        if name not in recipes.VERIFIERS:
+            base = name if name in recipes.PRETRAINING else "proposer"
+            note(target, mull_pretraining_tokens=recipes.pretraining_tokens(out, base))
+            if name != "proposer":
+                note(target, mull_finetuning_tokens=recipes.tokens_of(source))
+            account(target)
         (target / "tokenizer_config.json").write_text(json.dumps(TOKENIZER_CONFIG, indent=2) + "\n")
         folders = [*sorted((out / name).glob("phase-*")), *(out / name).glob("tuned")]
         logs = [[json.loads(row) for row in (f / "log.jsonl").read_text().splitlines()] for f in folders]
@@ -125,6 +127,21 @@ def note(checkpoint: Path, **facts: object) -> None:
     file = checkpoint / "config.json"
     settings = {**json.loads(file.read_text()), **facts}
     file.write_text(json.dumps(dict(sorted(settings.items())), indent=2) + "\n")
+
+
+def account(checkpoint: Path) -> None:
+    """Add a model's parameters to its ``config.json``, and 6 N D FLOPs for the tokens that are there."""
+    from mull.engines.small import SmallEngine
+    from mull.exchange import PRETRAINING
+
+    engine = SmallEngine.load(checkpoint)
+    parameters = engine.size.parameters
+    spent = {
+        f"mull_{stage}_flops": int(PRETRAINING) * parameters * tokens
+        for stage in ("pretraining", "finetuning")
+        if (tokens := getattr(engine, f"{stage}_tokens"))
+    }
+    note(checkpoint, mull_parameters=parameters, **spent)
 
 
 TOKENIZER_CONFIG = {

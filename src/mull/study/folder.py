@@ -151,14 +151,7 @@ def open_folder(path: Path) -> Recorded:
     study, found, key = config.read(settings), problems(path), str(table["hash"])
     names = {name: str(table[name]) for name in config.ROLES if name in table}
     units = plan(study, found, key)
-    facts = {
-        role: {
-            f: int(table[f"{role}_{f}"])
-            for f in ("parameters", "pretraining_tokens")
-            if f"{role}_{f}" in table
-        }
-        for role in ("engine", "larger")
-    }
+    facts = {role: _facts(table, role) for role in ("engine", "larger")}
     return Recorded(path, study, key, str(table["engine"]), names, facts, found, units)
 
 

@@ -132,9 +132,10 @@ def _shown(lines: Sequence[set[float]]) -> list[float]:
     kept = {left.pop(0), left.pop()}
     while len(kept) < _COLUMNS:
 
-        def worth(budget: float) -> tuple[int, int, float]:
+        def worth(budget: float) -> tuple[int, int, float, float]:
             having = [line for line in lines if budget in line]
-            return sum(not line & kept for line in having), len(having), -budget
+            apart = min(max(budget / other, other / budget) for other in kept)
+            return sum(not line & kept for line in having), len(having), apart, budget
 
         kept.add(max(left, key=worth))
         left = [budget for budget in left if budget not in kept]

@@ -143,6 +143,7 @@ def test_a_policy_at_80_columns_keeps_its_arms_names(
     monkeypatch.setenv("COLUMNS", "80")
     file = place / "out" / "policy.json"
     assert main(["policy", "show", str(file)]) == 0
+    assert main(["policy", "show", str(file), "--average"]) == 0
     shown = capsys.readouterr().out
     assert "…" not in shown and max(map(len, shown.splitlines())) <= 80
     assert main(["policy", "show", str(file), "--json"]) == 0
@@ -195,6 +196,28 @@ def test_ask_by_policy_stays_in_budget(place: Path, budget: int, capsys: pytest.
     assert found["events"] == []
     assert main(arguments) == 0
     capsys.readouterr()
+
+
+def test_ask_by_policy_between_its_budgets_says_what_it_spends(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy = str(place / "out" / "policy.json")
+    for budget, row in ((5, 4), (300, 16)):
+        arguments = ["ask", ASKED, "--budget", str(budget), "--policy", policy, *models(place)]
+        assert main(arguments) == 0
+        assert f"no row for {budget} generations; it spends {row} at most" in capsys.readouterr().out
+
+
+def test_ask_shows_the_scores_of_all_candidates(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["ask", ASKED, "--budget", "9", *models(place)]
+    assert main([*arguments, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert main(arguments) == 0
+    shown = capsys.readouterr().out
+    for answer in found["weights"]:
+        values = sorted((c["steps"][-1] for c in found["candidates"] if c["answer"] == answer), reverse=True)
+        if len(values) > 1:
+            assert f"scores of the others: {' '.join(f'{v:.2f}' for v in values[1:])}" in shown
 
 
 def test_ask_by_policy_counts_the_probe_among_the_samples(place: Path) -> None:
@@ -266,6 +289,9 @@ print(run_study(study, {str(tmp_path / "out")!r})["base"]["pass_at_1"])
         ["study", "x.toml", "--quick"],
         ["study", "--workers", "0"],
         ["study", "--workers", "two"],
+        ["study", "--throughput", "fast"],
+        ["study", "--measure", "-1"],
+        ["ask", "?", "--budget", "4", "--max-tokens", "0"],
         ["ask", "?"],
         ["ask", "?", "--budget", "many"],
         ["ask", "?", "--budget", "4", "--strategy", "beam", "--policy", "p.json"],
@@ -277,7 +303,8 @@ def test_usage_errors_are_status_2(arguments: list[str], capsys: pytest.CaptureF
     with pytest.raises(SystemExit) as left:
         main(arguments)
     assert left.value.code == 2
-    assert "usage: mull" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "usage: mull" in said and "invalid _" not in said
 
 
 @pytest.mark.parametrize(

@@ -184,6 +184,20 @@ def test_table_fits_100_columns(make: Any) -> None:
     assert "…" not in text
 
 
+def test_a_table_with_too_many_budgets_leaves_no_line_empty() -> None:
+    summary = synthetic_summary()
+    rows = {row["budget"]: row for row in summary["compute_optimal"]}
+    summary["compute_optimal"] = [{**rows[1], "budget": 1 << i} for i in range(9)]
+    lone = {**summary["arms"][0], "strategy": "dvts", "params": {"width": 4}}
+    summary["arms"] += [{**lone, "budget": 8, "params": {"width": w}} for w in (2, 4)]
+    console = Console(width=100, record=True, file=io.StringIO(), color_system=None)
+    console.print(table(summary))
+    lines = console.export_text().splitlines()
+    assert lines[1].split() == ["generations", "1", "4", "8", "16", "64", "256"]
+    for line in (line for line in lines if line.startswith(("DVTS", "Beam", "Look"))):
+        assert "±" in line, line
+
+
 def test_an_unbounded_interval_is_said_and_holds_one() -> None:
     summary = synthetic_summary()
     row = summary["headline"]["equal_accuracy_ratio"]["charged"]

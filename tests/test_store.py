@@ -85,6 +85,44 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
 
 
+@pytest.mark.parametrize("lives", range(1, 5))
+def test_killed_while_a_shard_is_replaced_leaves_one_of_the_two(tmp_path: Path, lives: int) -> None:
+    code = """
+import os, sys
+from pathlib import Path
+from test_store import SCHEMA, frame, store
+path, lives, replace = Path(sys.argv[1]), int(sys.argv[2]), Path.replace
+def fatal(self, target):
+    global lives
+    lives -= 1
+    lives or os.kill(os.getpid(), 9)
+    return replace(self, target)
+store.write(path, frame(), "key")
+Path.replace = fatal
+store.write(path, frame().head(3), "key")
+store.write(path, frame().head(2), "key")
+"""
+    path = tmp_path / "x.parquet"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", code, str(path), str(lives)]
+    assert subprocess.run(command, env=environment).returncode == -9
+    left = store.read(path, "key", SCHEMA)  # a shard's own renaming is every second one
+    assert left.height == (frame().height if lives < 3 else 3)
+    store.write(path, frame(), "key")
+    store.write(path, frame().head(2), "key")
+    assert store.read(path, "key", SCHEMA).height == 2
+
+
+def test_a_damaged_shard_that_is_written_again_does_not_count_as_sealed(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    store.write(path, frame(), "key")
+    path.write_bytes(damaged := path.read_bytes()[:-1])
+    store.write(path, frame().head(3), "key")
+    path.write_bytes(damaged)
+    with pytest.raises(MullError, match="damaged"):
+        store.read(path, "key", SCHEMA)
+
+
 def test_a_full_disk_is_one_line() -> None:
     with pytest.raises(MullError, match="cannot write /dev/full/x: "):
         store.write_text(Path("/dev/full/x"), "text")
@@ -94,9 +132,15 @@ def test_a_write_that_fails_midway_is_one_line(tmp_path: Path, monkeypatch: pyte
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pl.DataFrame, "write_parquet", full)
-    with pytest.raises(MullError, match=r"cannot write .*x\.parquet: No space left on device"):
-        store.write(tmp_path / "x.parquet", frame(), "key")
+    def full_by_polars(*_: object, **__: object) -> None:
+        raise pl.exceptions.ComputeError(
+            "parquet: File out of specification: underlying IO error: No space left on device (os error 28)"
+        )
+
+    for fails in (full, full_by_polars):
+        monkeypatch.setattr(pl.DataFrame, "write_parquet", fails)
+        with pytest.raises(MullError, match=r"cannot write .*x\.parquet: No space left on device"):
+            store.write(tmp_path / "x.parquet", frame(), "key")
     assert not list(tmp_path.iterdir())
 
 

@@ -134,6 +134,8 @@ def _notes(problem: Problem, using: Driver, policy: Policy | None) -> list[str]:
 
 def _by_policy(problem: Problem, budget: int, policy: Policy, using: Driver, notes: list[str]) -> Answer:
     row = policy.row(budget, "charged")
+    if row.budget != budget:
+        notes = [*notes, f"the policy has no row for {budget} generations; it spends {row.budget} at most"]
     probe: Result | None = None
     value, place = None, 0
     if row.probe:

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from mull.analysis import families
 from mull.analysis.evidence import Evidence
 from mull.analysis.families import Families
-from mull.analysis.measure import Measure
+from mull.analysis.measure import Measure, by_bin
 from mull.analysis.revisions import Revisions, Selector, ratios
-from mull.difficulty import Bins
 from mull.policy import Measured
 from mull.policy_ratio import Ratio
 from mull.study import bootstrap
@@ -153,9 +152,4 @@ def ends(values: Floats, shares: Floats) -> list[float]:
 
 def by_bins(judged: Families, accuracy: Floats) -> dict[str, list[float | None]]:
     """Mean accuracy in each bin, easiest first, by kind of difficulty."""
-    return {kind: _by_bin(bins, accuracy) for kind, bins in judged.bins.items()}
-
-
-def _by_bin(bins: Bins, accuracy: Floats) -> list[float | None]:
-    groups = [accuracy[bins.labels == b] for b in range(bins.count)]
-    return [float(group.mean()) if len(group) else None for group in groups]
+    return {kind: by_bin(bins, accuracy) for kind, bins in judged.bins.items()}

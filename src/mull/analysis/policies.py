@@ -55,14 +55,6 @@ class Policies:
         """What ``policy.json`` holds."""
         return Policy(self.rows, self.provenance, self.average)
 
-    def by_bin(self, kind: str, accuracy: Floats) -> list[float | None] | None:
-        """Mean accuracy in each bin, easiest first."""
-        if kind not in self.bins:
-            return None
-        bins = self.bins[kind]
-        groups = [accuracy[bins.labels == b] for b in range(bins.count)]
-        return [float(group.mean()) if len(group) else None for group in groups]
-
     def favourites(self, kind: str, budget: int) -> list[str]:
         """For each bin the arm most often chosen at the ``budget``-th budget."""
         counts = self.measured[kind].chosen[:, budget]

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from mull import __version__, policy_file
 from mull.analysis import beyond
 from mull.analysis.evidence import Evidence, gather, pooled
-from mull.analysis.measure import Measure
+from mull.analysis.measure import Measure, by_bin, by_bin_ci95
 from mull.analysis.policies import UNITS, Policies, fit_all
 from mull.analysis.usage import usage
+from mull.difficulty import Bins
 from mull.strategies.base import Arm
 from mull.study import bootstrap, estimators, store
 from mull.study.folder import Recorded
@@ -126,9 +127,16 @@ def _arm(arm: Arm, measure: Measure, policies: Policies, shares: Floats) -> dict
         "flops": measure.flops.mean(),
         "accuracy": found.mean,
         "ci95": [found.low, found.high],
-        "by_bin": policies.by_bin("oracle", measure.accuracy),
-        "by_bin_predicted": policies.by_bin("predicted", measure.accuracy),
+        **_by_bin("by_bin", policies.bins["oracle"], measure, shares),
+        **_by_bin("by_bin_predicted", policies.bins.get("predicted"), measure, shares),
     }
+
+
+def _by_bin(name: str, bins: Bins | None, measure: Measure, shares: Floats) -> dict[str, Any]:
+    if bins is None:
+        return {name: None, f"{name}_ci95": None}
+    ends = by_bin_ci95(bins, measure.accuracy, shares)
+    return {name: by_bin(bins, measure.accuracy), f"{name}_ci95": ends}
 
 
 def compute_optimal(evidence: Evidence, policies: Policies, shares: Floats) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mull.cli.numbers import count, positive
 from mull.errors import MullError
 
 _EXAMPLE = """\
@@ -29,10 +30,8 @@ def add(commands: Any) -> None:
     )
     own.add_argument("pool", type=Path, metavar="POOL")
     size = own.add_mutually_exclusive_group(required=True)
-    size.add_argument(
-        "--budget", type=_positive, metavar="N", help="a problem's mean budget, in mean samples"
-    )
-    size.add_argument("--tokens", type=_positive, metavar="N", help="a problem's mean budget, in tokens")
+    size.add_argument("--budget", type=positive, metavar="N", help="a problem's mean budget, in mean samples")
+    size.add_argument("--tokens", type=positive, metavar="N", help="a problem's mean budget, in tokens")
     own.add_argument(
         "--costs",
         type=Path,
@@ -41,10 +40,10 @@ def add(commands: Any) -> None:
     )
     own.add_argument("--rules", metavar="A,B", help="default: every rule that there is the data for")
     own.add_argument("--text", action="store_true", help="also use the problems' texts (rule 'text')")
-    own.add_argument("--most", type=_count, default=64, help="samples a problem; default: %(default)s")
-    own.add_argument("--runs", type=_count, help="random orders of the samples; default: by the pool's size")
-    own.add_argument("--splits", type=_count, default=20, help="two-fold splits; default: %(default)s")
-    own.add_argument("--draws", type=_count, default=1000, help="of the bootstrap; default: %(default)s")
+    own.add_argument("--most", type=count, default=64, help="samples a problem; default: %(default)s")
+    own.add_argument("--runs", type=count, help="random orders of the samples; default: by the pool's size")
+    own.add_argument("--splits", type=count, default=20, help="two-fold splits; default: %(default)s")
+    own.add_argument("--draws", type=count, default=1000, help="of the bootstrap; default: %(default)s")
     own.add_argument(
         "--empty",
         choices=("vote", "drop"),
@@ -54,20 +53,6 @@ def add(commands: Any) -> None:
     own.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     own.add_argument("--json", action="store_true", help="print JSON")
     own.set_defaults(run=run)
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError("must be a number above 0")
-    return value
 
 
 def run(args: argparse.Namespace) -> int:

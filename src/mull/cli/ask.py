@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mull.cli import models
+from mull.cli.numbers import count
 
 if TYPE_CHECKING:
     from mull.answering import Answer
@@ -48,7 +49,7 @@ def add(commands: Any) -> None:
     )
     own.add_argument(
         "--max-tokens",
-        type=int,
+        type=count,
         metavar="N",
         help="of a solution (default: 256, and 2048 of a server's model)",
     )
@@ -136,11 +137,16 @@ def show(answer: Answer) -> None:
         backers = [c for c in answer.candidates if c.answer == name]
         share = f", {weight / total:.0%} of the vote" if total else ""
         print(f"\n{name}: {len(backers)} of {len(answer.candidates)} candidates, weight {weight:.3g}{share}")
-        best = max(backers, key=lambda c: -1.0 if c.scores is None else c.scores.last)
+        backers.sort(key=lambda c: -1.0 if c.scores is None else c.scores.last, reverse=True)
+        best = backers[0]
         values = best.scores.steps if best.scores is not None else ()
-        for i, step in enumerate(best.trace.steps):
-            value = f"{values[i]:.2f}" if len(values) == len(best.trace.steps) else "    "
-            print(f"  {value}  {step.text.rstrip()}")
+        blanks = len(best.trace.steps) - len(values)  # one value alone is the whole solution's
+        for value, step in zip([None] * blanks + list(values), best.trace.steps, strict=True):
+            print(f"  {'    ' if value is None else f'{value:.2f}'}  {step.text.rstrip()}")
+        others = [f"{c.scores.last:.2f}" if c.scores is not None else "none" for c in backers[1:]]
+        if len(set(others)) > 1 or others[:1] not in ([], ["none"]):
+            more = f" and {len(others) - 12} more" if len(others) > 12 else ""
+            print(f"  scores of the others: {' '.join(others[:12])}{more}")
     cost = answer.cost
     print(
         f"\ncost: {cost.generations} generations, {cost.completion_tokens} tokens sampled, "

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mull.cli.numbers import count
+
 if TYPE_CHECKING:
     from mull.paper.run import Paper
     from mull.study.builtin import Size
@@ -44,16 +46,9 @@ def add(commands: Any) -> None:
     sizes = own.add_mutually_exclusive_group()
     sizes.add_argument("--quick", action="store_true", help="a smaller study: most claims stay open")
     sizes.add_argument("--full", action="store_true", help="the paper's own sizes: some hours")
-    own.add_argument("--workers", type=_count, metavar="N", help="processes (default: the cores there are)")
+    own.add_argument("--workers", type=count, metavar="N", help="processes (default: the cores there are)")
     own.add_argument("--json", action="store_true", help="print claims.json instead of a table")
     own.set_defaults(run=run, parser=own)
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
 
 
 def run(args: argparse.Namespace) -> int:

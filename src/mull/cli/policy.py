@@ -40,10 +40,16 @@ def add(commands: Any) -> None:
         help="show a policy as tables",
         description="Show a policy: for each kind of difficulty, budget and bin, what it runs.",
         epilog="example:\n  mull policy show mull-study/policy.json\n"
+        "  mull policy show mull-study/policy.json --average\n"
         "  mull policy show mull-study/policy.json --json",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     shown.add_argument("file", type=Path, metavar="FILE")
+    shown.add_argument(
+        "--average",
+        action="store_true",
+        help="the policies that share one average budget out, instead of those with one budget for all",
+    )
     shown.add_argument("--json", action="store_true", help="print JSON, a row a bin (0 is the easiest)")
     shown.set_defaults(run=run_show)
 
@@ -64,6 +70,7 @@ def run_fit(args: argparse.Namespace) -> int:
 
 def run_show(args: argparse.Namespace) -> int:
     """Print one table for each kind of difficulty, a row a bin."""
+    from mull.errors import MullError
     from mull.policy_file import load
 
     policy = load(args.file)
@@ -79,14 +86,22 @@ def run_show(args: argparse.Namespace) -> int:
         markup=False,
         highlight=False,
     )
-    for title, charts in (("the same budget for all", policy.rows), ("average budget", policy.average)):
-        for kind, rows in charts.items():
-            console.print()
-            console.print(_table(f"{kind} difficulty, {title}", rows))
+    title, charts = "the same budget for all", policy.rows
+    if args.average:
+        title, charts = "average budget", policy.average
+        if not charts:
+            raise MullError(
+                f"{args.file} holds no policy that shares a budget out; show it without --average"
+            )
+    for kind, rows in charts.items():
+        console.print()
+        console.print(_table(f"{kind} difficulty, {title}", rows))
     console.print(
         "\nbudget, probe, spent: generations. held out: accuracy over all bins, on problems that the "
         "policy was not fitted to. accuracy: the arm's in its bin, where it was fitted."
     )
+    if policy.average and not args.average:
+        console.print("--average: the policies that share one average budget out among the bins.")
     return 0
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mull.cli import models
+from mull.cli.numbers import count
 
 _ALL = """\
 examples:
@@ -98,7 +99,7 @@ def _add_show(kinds: Any) -> None:
     own.add_argument("--k", type=_counts, metavar="K,...", help="default: powers of two, and all samples")
     own.add_argument(
         "--samples",
-        type=_count,
+        type=count,
         metavar="S",
         help="use the first S of each problem (default: the fewest any has)",
     )
@@ -109,7 +110,7 @@ def _add_show(kinds: Any) -> None:
         help="whether empty answers vote (default: %(default)s)",
     )
     own.add_argument(
-        "--draws", type=_count, default=1000, help="of subsets, for weighted votes; default: %(default)s"
+        "--draws", type=count, default=1000, help="of subsets, for weighted votes; default: %(default)s"
     )
     own.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     own.set_defaults(run=run_show)
@@ -129,9 +130,9 @@ def _add_record(kinds: Any) -> None:
         metavar="SOURCE",
         help='"tiny" (the default), a JSONL file of problems, or a data set such as math500',
     )
-    own.add_argument("--count", type=_count, metavar="N", help="the first N problems")
+    own.add_argument("--count", type=count, metavar="N", help="the first N problems")
     own.add_argument("--split", default="test", help='of "tiny" or a data set; default: %(default)s')
-    own.add_argument("--samples", type=_count, required=True, metavar="S", help="of each problem")
+    own.add_argument("--samples", type=count, required=True, metavar="S", help="of each problem")
     own.add_argument("--out", type=Path, required=True, metavar="POOL", help="the file to write")
     verifiers = {"metavar": "MODEL", "default": "tiny"}
     one = '"tiny" (the default), a folder, a table such as { adapter = "equations" }, or "none"'
@@ -139,7 +140,7 @@ def _add_record(kinds: Any) -> None:
     own.add_argument("--orm", **verifiers, help=f"an outcome verifier: {one}")
     own.add_argument("--temperature", type=float, default=1.0, help="default: %(default)s")
     own.add_argument(
-        "--max-tokens", type=_count, default=256, metavar="N", help="of a solution; default: %(default)s"
+        "--max-tokens", type=count, default=256, metavar="N", help="of a solution; default: %(default)s"
     )
     own.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     models.add_grader(own)
@@ -154,15 +155,8 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
-
-
 def _counts(text: str) -> list[int]:
-    return sorted({_count(part) for part in text.split(",")})
+    return sorted({count(part) for part in text.split(",")})
 
 
 def run_formats(args: argparse.Namespace) -> int:

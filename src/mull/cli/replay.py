@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mull.cli.numbers import count
+
 if TYPE_CHECKING:
     from mull.pools import PoolData
 
@@ -35,11 +37,11 @@ def add(commands: Any) -> None:
         "--rules", metavar="A,B(k=4)@N", help="default: every rule that the pool has the data for"
     )
     own.add_argument(
-        "--budget", type=_count, metavar="N", help="most samples; default: 64, or what the pool has"
+        "--budget", type=count, metavar="N", help="most samples; default: 64, or what the pool has"
     )
-    own.add_argument("--runs", type=_count, help="random orders of the samples; default: by the pool's size")
-    own.add_argument("--splits", type=_count, default=20, help="two-fold splits; default: %(default)s")
-    own.add_argument("--draws", type=_count, default=1000, help="of the bootstrap; default: %(default)s")
+    own.add_argument("--runs", type=count, help="random orders of the samples; default: by the pool's size")
+    own.add_argument("--splits", type=count, default=20, help="two-fold splits; default: %(default)s")
+    own.add_argument("--draws", type=count, default=1000, help="of the bootstrap; default: %(default)s")
     own.add_argument("--score", metavar="NAME", help="the verifier whose scores count; default: the only one")
     own.add_argument(
         "--grader",
@@ -48,7 +50,7 @@ def add(commands: Any) -> None:
     )
     own.add_argument(
         "--step",
-        type=_count,
+        type=count,
         default=64,
         metavar="TOKENS",
         help="where a sample can be cut; default: %(default)s",
@@ -62,13 +64,6 @@ def add(commands: Any) -> None:
     own.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     own.add_argument("--json", action="store_true", help="print JSON")
     own.set_defaults(run=run)
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
 
 
 def run(args: argparse.Namespace) -> int:

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mull.cli.numbers import count, positive, whole
+
 #: The status of a study of which something is missing, because models outside mull failed.
 INCOMPLETE = 3
 _STUDY = """\
@@ -55,19 +57,19 @@ def add(commands: Any) -> None:
     size.add_argument(
         "--full", action="store_true", help="the built-in study, larger: pools of 2048, search to 256"
     )
-    own.add_argument("--workers", type=_count, metavar="N", help="processes (default: the cores there are)")
+    own.add_argument("--workers", type=count, metavar="N", help="processes (default: the cores there are)")
     own.add_argument(
         "--dry-run", action="store_true", help="print what the study will take, and start nothing"
     )
     own.add_argument(
         "--measure",
-        type=_whole,
+        type=whole,
         metavar="N",
         help="sample N solutions first, for the estimate (default: 16 before a study with models outside "
         "mull, none with --dry-run)",
     )
     own.add_argument(
-        "--throughput", type=_positive, metavar="X", help="completion tokens a second, for the estimate"
+        "--throughput", type=positive, metavar="X", help="completion tokens a second, for the estimate"
     )
     own.add_argument(
         "--json", action="store_true", help="print summary.json, or the estimate, instead of tables"
@@ -83,27 +85,6 @@ def add(commands: Any) -> None:
     again.add_argument("dir", type=Path, metavar="DIR")
     again.add_argument("--json", action="store_true", help="print summary.json instead of tables")
     again.set_defaults(run=run_report)
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
-
-
-def _whole(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError("must not be negative")
-    return value
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError("must be more than 0")
-    return value
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,7 +1,8 @@
 """The terminal's table at the end of a study: accuracy by budget, policies, headline.
 
 At most 100 columns wide: where a study has more budgets than fit, the table keeps the
-first, the last and as many between as there is room for.
+first, the last and those at which most was measured, so that no line stays empty while
+there is room.
 """
 
 from __future__ import annotations
@@ -38,11 +39,8 @@ def table(summary: Mapping[str, Any]) -> Group:
 def _accuracy(summary: Mapping[str, Any]) -> Table:
     arms, optimal = summary["arms"], summary["compute_optimal"]
     lines = [s for s in group(arms) if s.main]
-    budgets = _thin(
-        sorted(
-            {float(r["budget"]) for r in optimal} or {float(arms[i]["budget"]) for s in lines for i in s.arms}
-        )
-    )
+    at = {float(row["budget"]): row for row in optimal}
+    budgets = _shown([{float(arms[i]["budget"]) for i in line.arms} for line in lines] + [set(at)])
     study = summary["study"]
     made = Table(
         title=Text(f"{study.get('name') or 'study'}: accuracy in % on {summary['problems']} problems"),
@@ -61,7 +59,6 @@ def _accuracy(summary: Mapping[str, Any]) -> Table:
         cells = [_cell(rows.get(b), "accuracy", "ci95") for b in budgets]
         made.add_row(Text(line.label), *cells)
     made.add_section()
-    at = {float(r["budget"]): r for r in optimal}
     for name, label in _POLICY_ROWS.items():
         made.add_row(label, *(_cell(at.get(b), name, f"{name}_ci95") for b in budgets), style="bold")
     return made
@@ -127,10 +124,19 @@ def _cell(row: Mapping[str, Any] | None, name: str, span: str) -> str:
     return f"{100 * number:.1f} ±{50 * (high - low):.1f}"
 
 
-def _thin(budgets: Sequence[float]) -> list[float]:
-    """At most six budgets, the ends always among them."""
-    if len(budgets) <= _COLUMNS:
-        return list(budgets)
-    last = len(budgets) - 1
-    keep = sorted({round(i * last / (_COLUMNS - 1)) for i in range(_COLUMNS)})
-    return [budgets[i] for i in keep]
+def _shown(lines: Sequence[set[float]]) -> list[float]:
+    """At most six of the budgets that the lines have: the ends, then what most lines still lack."""
+    left = sorted(set().union(*lines))
+    if len(left) <= _COLUMNS:
+        return left
+    kept = {left.pop(0), left.pop()}
+    while len(kept) < _COLUMNS:
+
+        def worth(budget: float) -> tuple[int, int, float, float]:
+            having = [line for line in lines if budget in line]
+            apart = min(max(budget / other, other / budget) for other in kept)
+            return sum(not line & kept for line in having), len(having), apart, budget
+
+        kept.add(max(left, key=worth))
+        left = [budget for budget in left if budget not in kept]
+    return sorted(kept)

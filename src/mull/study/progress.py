@@ -16,7 +16,10 @@ PAUSE = 3.0
 
 @dataclass(frozen=True)
 class State:
-    """Where a run is: ``done`` of ``total`` units, ``work`` of ``all_work`` (any unit), what is next."""
+    """Where a run is: ``done`` of ``total`` units, ``work`` of ``all_work`` (any unit), what it is at.
+
+    A ``total`` of 1 stands for a run whose units are not counted yet, or no more.
+    """
 
     done: int
     total: int
@@ -32,8 +35,9 @@ class State:
 
     def __str__(self) -> str:
         share = self.work / self.all_work if self.all_work else 1.0
-        left = "" if self.left is None or not self.note else f", {clock(self.left)} left"
-        return f"{self.done}/{self.total} units ({share:.0%}), {clock(self.seconds)} gone{left}: {self.note}"
+        units = f"{self.done}/{self.total} units ({share:.0%}), " if self.total > 1 else ""
+        left = "" if not round(self.left or 0) or not self.note else f", {clock(self.left or 0)} left"
+        return f"{units}{clock(self.seconds)} gone{left}: {self.note}"
 
 
 Say = Callable[[State], None]

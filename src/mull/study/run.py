@@ -48,6 +48,7 @@ def record(study: Study, out: Path, *, workers: int | None = None, say: Say | No
         for unit in recorded.units:
             if recorded.shard(unit).exists():
                 recorded.read(unit)
+                store.remove(recorded.shard(unit).with_name(unit.failed))  # left by a kill just then
         _fill(recorded, asked, workers, tell)
         tell(len(recorded.units), len(recorded.units) + 1, 1, 1, "analysing")
     return recorded
@@ -91,6 +92,7 @@ def _fill(recorded: Recorded, study: Study, workers: int | None, tell: Any) -> N
         size, depth = 1, outside.MOST
     with crew.crew(size, first, depth) as members:
         tell(known, total + 1, 0.0, all_work, note)
+        note = missing[0].label if missing else note
         for index in members.work([{"unit": unit.file} for unit in missing]):
             if index is not None:
                 known, work, note = known + 1, work + missing[index].work, missing[index].label

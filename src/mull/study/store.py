@@ -4,7 +4,8 @@ A shard is written under a temporary name in the same folder, flushed to the dis
 and renamed, so that killing a study at any moment leaves only whole shards. Each
 has beside it a seal, ``NAME.parquet.seal``: its key (a hash of what was asked) and a
 digest of the file's bytes, which are checked before the file is parsed; a reader that
-finds another refuses it. Contents depend on the key alone: nothing of the time, the
+finds another refuses it. The seal is written first; while a shard is replaced it holds
+both the old one's line and the new one's. Contents depend on the key alone: nothing of the time, the
 machine or the process goes in.
 """
 
@@ -142,7 +143,8 @@ def write(path: Path, frame: pl.DataFrame, key: str) -> None:
     """Write a shard whole, or not at all; :class:`MullError` if the disk will not have it."""
     with atomic(path) as temporary:
         frame.write_parquet(temporary, compression="zstd")
-        write_text(_seal(path), f"{key} {digest(temporary)}\n")
+        lines = dict.fromkeys([f"{key} {digest(temporary)}\n", *_sealed_now(path)])
+        write_text(_seal(path), "".join(lines))
 
 
 def read(path: Path, key: str, schema: pl.Schema) -> pl.DataFrame:
@@ -155,14 +157,14 @@ def read(path: Path, key: str, schema: pl.Schema) -> pl.DataFrame:
     except OSError as error:
         raise MullError(f"cannot read {path}: {error.strerror}") from None
     try:
-        sealed = _seal(path).read_text(encoding="utf-8", errors="replace").split()
+        sealed = [line.split() for line in _seal(path).read_text("utf-8", errors="replace").splitlines()]
     except FileNotFoundError:
         raise MullError(f"{_seal(path)} is missing; delete {path} and run the same command again") from None
     except OSError as error:
         raise MullError(f"cannot read {path}: {error.strerror}") from None
-    if sealed[:1] != [key]:
+    if not any(line[:1] == [key] for line in sealed):
         raise MullError(f"{path} is of another study or unit; {advice}")
-    if sealed[1:] != [found]:
+    if [key, found] not in sealed:
         raise MullError(f"{path} is damaged (its bytes are not those that were written); {advice}")
     try:
         frame = pl.read_parquet(path, memory_map=False)
@@ -171,6 +173,16 @@ def read(path: Path, key: str, schema: pl.Schema) -> pl.DataFrame:
     if frame.schema != schema:
         raise MullError(f"{path} has other columns than this version of mull writes; {advice}")
     return frame
+
+
+def _sealed_now(path: Path) -> list[str]:
+    """The line of a shard's seal that is about its bytes as they are; none if there is no such shard."""
+    try:
+        now = digest(path)
+        lines = _seal(path).read_text("utf-8", errors="replace").splitlines(keepends=True)
+    except OSError:
+        return []
+    return [line for line in lines if line.split()[1:] == [now]]
 
 
 def remove(path: Path) -> None:
@@ -206,7 +218,8 @@ def atomic(path: Path) -> Iterator[Path]:
         finally:
             os.close(folder)
     except (OSError, pl.exceptions.PolarsError) as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        # polars wraps the system's words in its own.
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0].rpartition("IO error: ")[2]
         raise MullError(f"cannot write {path}: {reason}") from None
     finally:
         with contextlib.suppress(OSError):

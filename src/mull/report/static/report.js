@@ -3,7 +3,7 @@
 
 const PALETTE = { weighted: "var(--c-blue)", majority: "var(--c-grey)", oracle: "var(--c-green)",
   predicted: "var(--c-purple)", charged: "var(--c-brown)" };
-const SEARCH = ["var(--c-red)", "var(--c-orange)", "var(--c-pink)", "var(--c-green)", "var(--c-sky)", "var(--c-brown)"];
+const SEARCH = ["var(--c-red)", "var(--c-orange)", "var(--c-pink)", "var(--c-green)", "var(--c-sky)", "var(--c-brown)", "var(--c-purple)"];
 const DASHES = ["", "6 4", "2 3", "9 3 2 3"];
 const arms = S.arms;
 // FLOPs are null throughout where a model's size is not known.
@@ -114,15 +114,17 @@ function binsFigure() {
   const keep = new Set(["majority", "weighted"]);
   const firstSearch = list.find((s) => s.role === "search");
   for (const s of list) if (!keep.has(s.role) && s !== firstSearch) charts.forEach((c) => c.hidden.add(s.key));
+  const binText = (a, field, b) => [percent(a[field][b], 2), span(a[`${field}_ci95`]?.[b])].filter(Boolean).join(", ");
   const table = () => numbers(["oracle", "predicted"].flatMap((k) => given(k).flatMap((s) => s.arms
     .filter((i) => Array.isArray(arms[i][fields[k]]))
-    .map((i) => [s.label, k, arms[i].budget, ...BINS.map((_, b) => percent(arms[i][fields[k]][b], 2))]))),
+    .map((i) => [s.label, k, arms[i].budget, ...BINS.map((_, b) => binText(arms[i], fields[k], b))]))),
   ["Strategy", "Bins", "Budget", ...BINS.map((b) => `Bin ${b}, %`)], { textColumns: 2 });
   return figure({ id: "bins", title: "Accuracy by difficulty",
     says: "The same methods on five groups of problems, easiest first, grouped by how often the base model solves them (oracle) or by what the verifier thinks of its samples (predicted). Across: generations; up: accuracy in %.",
     paper: "The paper: on the easy bins more search over-optimises the verifier and best-of-N overtakes it; on bins 3 and 4 beam search wins; on bin 5 nothing helps (Snell et al. 2024, Fig. 3, right; predicted bins in Fig. 12).",
     controls: [choice("Bins", { oracle: "oracle", predicted: "predicted" }, kind, (k) => { kind = k; redraw(); }),
-      choice("Scale", { shared: "shared", own: "each its own" }, "shared", (k) => { own = k === "own"; redraw(); })],
+      choice("Scale", { shared: "shared", own: "each its own" }, "shared", (k) => { own = k === "own"; redraw(); }),
+      bandsBox(charts)],
     body: [legend(list, charts), el("div.multiples", {}, charts.map((c, b) =>
       el("div.multiple", {}, el("h3", {}, `Bin ${BINS[b]}`), subtitles[b], c.root)))],
     table: table() });
@@ -207,14 +209,16 @@ function ratioTable(ratios) {
     const range = !isNumber(ci?.[0]) ? "" : isNumber(ci[1]) ? ` (${ci[0].toFixed(2)} to ${ci[1].toFixed(2)})` : ` (${ci[0].toFixed(2)} or more)`;
     return row[unit].toFixed(2) + range;
   };
-  const at = [...new Set(POLICIES.flatMap((p) => (ratios[p]?.at ?? []).map((r) => r.budget)))].sort((a, b) => a - b);
+  // Powers of four from 4 on say enough; summary.json has every budget.
+  const at = [...new Set(POLICIES.flatMap((p) => (ratios[p]?.at ?? []).map((r) => r.budget)))]
+    .filter((n) => n >= 4 && Number.isInteger(Math.log2(n) / 2)).sort((a, b) => a - b);
   const found = (p, budget) => (ratios[p]?.at ?? []).find((r) => r.budget === budget)?.generations;
   const units = Object.entries({ generations: "Generations", completion_tokens: "Completion tokens", flops: "FLOPs" })
     .filter(([unit]) => (unit === "flops" ? SIZED : unit !== "completion_tokens" || POLICIES.some((p) => isNumber(ratios[p]?.[unit]))));
-  return tableOf(["Difficulty", ...units.map(([, name]) => name), "At accuracy %", ...at.map((b) => `At best-of-N@${b}`)],
+  return tableOf(["Difficulty", ...units.map(([, name]) => name), "At accuracy %", ...at.map((b) => `At N = ${b}`)],
     POLICIES.map((p) => [p, ...units.map(([unit]) => cell(ratios[p], unit)), percent(ratios[p]?.accuracy),
       ...at.map((b) => (isNumber(found(p, b)) ? found(p, b).toFixed(2) : "not reached"))]),
-    { caption: "Compute that best-of-N weighted needs over compute that the policy needs, at equal accuracy, with 95 % intervals; above 1 the policy saves. Right: the same in generations at best-of-N weighted's accuracy at each budget." });
+    { caption: "Compute that best-of-N weighted needs over compute that the policy needs, at equal accuracy, with 95 % intervals; above 1 the policy saves. Right: the same in generations, at best-of-N weighted's accuracy at N." });
 }
 
 function choiceFigure() {
@@ -222,11 +226,15 @@ function choiceFigure() {
   const kinds = POLICIES.filter((p) => rows.some((r) => Array.isArray(r[`${p}_arms`])));
   if (!kinds.length) return null;
   const used = [...new Set(kinds.flatMap((p) => rows.flatMap((r) => (r[`${p}_arms`] ?? []).map(armName))))].filter((n) => n !== DASH).sort();
-  const tint = (name) => (/^Majority/.test(name) ? PALETTE.majority : /^Best-of-N/.test(name) ? PALETTE.weighted
-    : SEARCH[used.filter((n) => !/^(Majority|Best-of-N)/.test(n)).indexOf(name) % SEARCH.length]);
+  // An arm's colour is that of its line in the first figure; of a width that has none, the root's.
+  const main = looks(DATA.series.filter((s) => s.main));
+  const colourOf = (label) => main.find((s) => s.label === label)?.colour;
+  const others = used.filter((n) => !colourOf(n));
+  const tint = (name) => colourOf(name) ?? colourOf(name.replace(/width \d+/, "width √N"))
+    ?? SEARCH[others.indexOf(name) % SEARCH.length];
   const holder = el("div");
   const show = (kind) => holder.replaceChildren(el("div.scroll", { tabindex: 0, role: "region", "aria-label": "Chosen arms" },
-    el("table.matrix", {}, el("thead", {}, el("tr", {}, el("th.text", { scope: "col" }, "Bin"), rows.map((r) => el("th", { scope: "col" }, `${r.budget}`)))),
+    el("table.matrix", { style: { "min-width": `${92 + 100 * rows.length}px` } }, el("thead", {}, el("tr", {}, el("th.text", { scope: "col" }, "Bin"), rows.map((r) => el("th", { scope: "col" }, `${r.budget}`)))),
       el("tbody", {}, BINS.map((name, b) => el("tr", {}, el("th.text", { scope: "row" }, name), rows.map((r) => {
         const arm = armName(r[`${kind}_arms`]?.[b]);
         return arm === DASH ? el("td.none", {}, DASH) : el("td", { style: { "--tint": tint(arm) } }, arm);

@@ -128,7 +128,9 @@ function votes(tree) {
 
 function treeViewer(trees) {
   if (!trees.length) return el("p.quiet", {}, "This study recorded no search tree.");
-  const state = { index: 0, pruned: true, room: 0 };
+  // The first one shown is a search that had to choose between answers, if there is one.
+  const first = trees.findIndex((t) => Object.keys(t.weights ?? {}).length > 1);
+  const state = { index: Math.max(first, 0), pruned: true, room: 0 };
   const facts = el("div.facts"), view = el("div.scroll.treescroll"), path = el("div.path");
   const verdict = (t) => (t.correct === true ? "right" : t.correct === false ? "wrong" : "not graded");
   function show() {
@@ -151,7 +153,7 @@ function treeViewer(trees) {
   }
   const count = el("p.quiet");
   const select = el("select", { onchange: (event) => { state.index = +event.target.value; show(); } },
-    trees.map((t, i) => el("option", { value: i }, `${t.problem} · ${armName(t.arm)} · ${verdict(t)}`)));
+    trees.map((t, i) => el("option", { value: i, selected: i === state.index }, `${t.problem} · ${armName(t.arm)} · ${verdict(t)}`)));
   const box = el("input", { type: "checkbox", checked: true, onchange: (event) => { state.pruned = event.target.checked; show(); } });
   const scale = el("div.scale", {}, "score 0", el("span.ramp", {}, RAMP.map((c) => el("i", { style: { background: c } }))), "1",
     el("span.key", {}, el("span.chip.none", {}, "n/s"), " unscored"), el("span.key", {}, el("span.end", {}, "●"), " final answer"));

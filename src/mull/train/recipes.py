@@ -22,7 +22,7 @@ from mull.train.verifier import Kind, best, train_verifier
 LABELS = LabelPlan(problems=80_000, samples=1, rollouts=2)
 REVISIONS = RevisionPlan(problems=10_000)
 CHAINS = ChainPlan(problems=24_000)
-TRAJECTORIES = TrajectoryPlan(problems=1_500)
+TRAJECTORIES = TrajectoryPlan(problems=1_000)
 #: Each verifier's phases; a later one starts from the best checkpoint of the one before.
 VERIFIERS: dict[Kind, tuple[Recipe, ...]] = {
     "prm": (Recipe(tokens=20_000_000, lr=2e-3, seed=3), Recipe(tokens=15_000_000, lr=2e-3, seed=5)),
@@ -30,7 +30,7 @@ VERIFIERS: dict[Kind, tuple[Recipe, ...]] = {
     "revision": (Recipe(tokens=14_000_000, lr=2e-3, seed=7),),
 }
 REVISER = Recipe(tokens=25_000_000, lr=2e-3, seed=6)
-RESTEM = Recipe(tokens=12_000_000, lr=2e-3, seed=8)
+RESTEM = Recipe(tokens=8_000_000, lr=2e-3, seed=8)
 #: The larger model's fine-tuning, on the targets of the reviser's examples without their contexts.
 TUNED = Recipe(tokens=3_500_000, lr=1e-3, seed=9)
 #: Pre-training phases by model.

@@ -112,7 +112,7 @@ def test_a_shipped_model_says_what_it_took(name: str, tmp_path: Path) -> None:
     assert said.get("mull_finetuning_flops", 0) == 6 * parameters * said.get("mull_finetuning_tokens", 0)
     copy = tmp_path / name
     shutil.copytree(CHECKPOINTS / name, copy)
-    bare = {key: value for key, value in said.items() if not key.endswith(("_flops", "_parameters"))}
+    bare = {key: value for key, value in said.items() if key != "mull_parameters" and "_flops" not in key}
     (copy / "config.json").write_text(json.dumps(bare))
     tiny.account(copy)
     assert json.loads((copy / "config.json").read_text()) == said

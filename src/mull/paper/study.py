@@ -16,8 +16,9 @@ from mull.tiny import load
 
 #: Beam search where figure 9 puts the star of the lowest R.
 _BEAM = Arm("beam", 256, (("width", 4),))
-#: The companion study's folder inside the paper's, and its checkpoint's among the small world's.
-RESTEM = "restem"
+#: The companion study's folder inside the paper's, and its checkpoint's among the small world's;
+#: its chains are no longer than this, which shows its shape at half of the work.
+RESTEM, RESTEM_CHAINS = "restem", 32
 
 
 def paper_study(size: Size = "default") -> Study:
@@ -48,4 +49,5 @@ def companion(study: Study) -> Study | None:
     if study.reviser != "tiny" or not study.chains or not (folder / "config.json").is_file():
         return None
     plain = replace(study, name=f"{study.name}, ReST-EM", reviser=str(folder), pool=4, arms=())
+    plain = replace(plain, chains=min(study.chains, RESTEM_CHAINS))
     return replace(plain, prm=None, orm=None, revision=None, larger=None)

@@ -90,7 +90,9 @@ def run_show(args: argparse.Namespace) -> int:
     if args.average:
         title, charts = "average budget", policy.average
         if not charts:
-            raise MullError(f"{args.file} holds no policy that shares a budget out; show it without --average")
+            raise MullError(
+                f"{args.file} holds no policy that shares a budget out; show it without --average"
+            )
     for kind, rows in charts.items():
         console.print()
         console.print(_table(f"{kind} difficulty, {title}", rows))

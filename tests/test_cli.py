@@ -42,7 +42,7 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     assert main(arguments) == 1
     captured = capsys.readouterr()
     lines = [line for line in captured.err.splitlines() if not line.startswith("mull: starting")]
-    lines = [line for line in lines if " units (" not in line]
+    lines = [line for line in lines if " gone:" not in line and " gone," not in line]
     assert captured.out == "" and len(lines) == 1, captured
     assert lines[0].startswith("mull: ")
     return lines[0]

@@ -9,13 +9,14 @@ from dataclasses import replace
 
 import pytest
 
-from mull.drive import Driver, Result, Task, tree
+from mull.drive import Driver, Result, Task
 from mull.engines.base import Continuation
 from mull.errors import MullError
 from mull.problems import Problem
 from mull.strategies import base
 from mull.strategies.base import Arm, Plan, strategy
 from mull.trace import Sample, Score, Scores, Step, Trace
+from mull.tree import tree
 from mull.verifiers.base import Verdict
 from scripted import ScriptedEngine, ScriptedVerifier
 

@@ -11,7 +11,7 @@ FLOORS = {
     0: {"problems", "answers", "trace", "cost", "errors", "kernels", "tiny"},
     1: {"strategies", "select", "grading", "execution"},
     2: {"engines", "sets", "verifiers"},
-    3: {"drive", "calls", "meter", "models", "reading", "tree", "seeds"},
+    3: {"drive", "calls", "meter", "mishaps", "models", "reading", "tree", "seeds"},
     4: {"study", "difficulty"},
     5: {
         "policy",
@@ -109,7 +109,7 @@ def test_files_named_as_lazy_are_there() -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
 def test_files_are_small_and_say_what_they_are(path: Path) -> None:
     text = path.read_text()
-    assert len(text.splitlines()) <= 370
+    assert len(text.splitlines()) <= 350
     assert ast.get_docstring(ast.parse(text)), f"{path} has no docstring"
 
 

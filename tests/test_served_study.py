@@ -89,7 +89,7 @@ def one_line(arguments: list[str], capsys: pytest.CaptureFixture[str], *, alone:
     """The line that a command fails with; ``alone``: nothing else was said but how far it was."""
     assert main(arguments) == 1
     said = [line for line in capsys.readouterr().err.splitlines() if line != "mull: starting"]
-    said = [line for line in said if " units (" not in line]
+    said = [line for line in said if " gone:" not in line and " gone," not in line]
     failed = [line for line in said if line.startswith("mull: ")]
     assert len(failed) == 1 and (not alone or said == failed), said
     return failed[0]

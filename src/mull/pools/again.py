@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from mull.drive import checked, flaw, mishap
 from mull.engines.base import Continuation, Engine, Job
 from mull.engines.small import SmallEngine
 from mull.errors import MullError
+from mull.mishaps import checked, flaw, mishap
 from mull.pools.schema import to_frame
 from mull.problems import Problem
 from mull.seeds import seed_for

@@ -22,10 +22,10 @@ from typing import Any
 import polars as pl
 
 from mull.cost import Cost
-from mull.drive import checked
 from mull.engines.base import Continuation, Engine, Job
 from mull.engines.small import SmallEngine
 from mull.errors import MullError
+from mull.mishaps import checked
 from mull.models import known_as
 from mull.pools import again, files
 from mull.pools.files import Written

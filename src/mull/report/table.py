@@ -126,7 +126,7 @@ def _cell(row: Mapping[str, Any] | None, name: str, span: str) -> str:
 
 def _shown(lines: Sequence[set[float]]) -> list[float]:
     """At most six of the budgets that the lines have: the ends, then what most lines still lack."""
-    left = sorted(set().union(*lines))
+    left = sorted({budget for line in lines for budget in line})
     if len(left) <= _COLUMNS:
         return left
     kept = {left.pop(0), left.pop()}

@@ -15,8 +15,8 @@ from typing import Any
 import polars as pl
 
 from mull.cost import Cost
-from mull.drive import checked, flaw, mishap
 from mull.engines.base import Continuation, Job
+from mull.mishaps import checked, flaw, mishap
 from mull.problems import Problem
 from mull.seeds import seed_for
 from mull.strategies.base import Arm

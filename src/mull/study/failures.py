@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mull.cost import Cost, ModelSize
-from mull.drive import described
 from mull.engines.base import Continuation, Engine, Job
 from mull.engines.small import SmallEngine
 from mull.errors import MullError
+from mull.mishaps import described
 from mull.trace import Trace
 from mull.verifiers.base import Verdict, Verifier
 from mull.verifiers.small import SmallVerifier

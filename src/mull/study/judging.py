@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from mull.answers import Grader, extract_answer, is_correct
-from mull.drive import answer_of
 from mull.grading import grader
 from mull.problems import Problem
+from mull.reading import answer_of
 from mull.trace import Step, Trace
 
 Row = dict[str, Any]

@@ -8,8 +8,8 @@ from typing import Any
 
 import polars as pl
 
-from mull.drive import checked, mishap
 from mull.engines.base import Job
+from mull.mishaps import checked, mishap
 from mull.problems import Problem
 from mull.study import store
 from mull.study.config import Study

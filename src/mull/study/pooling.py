@@ -13,8 +13,8 @@ from typing import Any
 import polars as pl
 
 from mull.cost import Cost
-from mull.drive import answer_of, checked, flaw, mishap
 from mull.engines.base import Continuation, Job
+from mull.mishaps import checked, flaw, mishap
 from mull.problems import Problem
 from mull.seeds import seed_for
 from mull.strategies.base import Arm
@@ -177,6 +177,3 @@ def _reading(
 def _again(problem: Problem, row: Row) -> Trace:
     """A recorded sample as a trace; its tokens' ids are gone."""
     return Trace(problem, tuple(Step(text, ()) for text in row["steps"]), row["finish"])
-
-
-__all__ = ["answer_of", "rows"]

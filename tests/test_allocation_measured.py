@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from mull.allocation import bins, measure, text
 from mull.allocation.held import RULES
 from mull.allocation.paths import Paths
 from mull.allocation.report import histogram, read_costs
-from mull.cli import allocate
-from mull.errors import MullError
-from mull.pools import Asked, import_pool, read_pool
+from mull.cli import main
+from mull.pools import Asked, import_pool, read_pool, write_pool
 from mull.replay import Recorded
 from mull.study import bootstrap
 from test_allocation import pool_file
@@ -29,11 +28,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(*words: object) -> int:
-    parser = argparse.ArgumentParser()
-    allocate.add(parser.add_subparsers(required=True))
-    args = parser.parse_args(["allocate", *map(str, words)])
-    status: int = args.run(args)
-    return status
+    return main(["allocate", *map(str, words)])
 
 
 def test_every_rule_is_measured_within_its_budget(pool: Path) -> None:
@@ -141,6 +136,7 @@ def test_the_command_prints_rules_intervals_and_who_got_what(
     ("words", "said"),
     [
         (("--budget", 3, "--rules", "nonsense"), "no allocation rule 'nonsense'"),
+        (("--budget", 3, "--rules", " , "), "no rule was named"),
         (("--budget", 3, "--rules", "consequence"), "needs costs of being wrong"),
         (("--tokens", 1), "below one sample"),
         (("--budget", 3, "--costs", "{missing}"), "cannot read the costs"),
@@ -149,13 +145,53 @@ def test_the_command_prints_rules_intervals_and_who_got_what(
         (("--budget", 3, "--costs", "{columns}"), "columns 'problem' and 'cost'"),
     ],
 )
-def test_wrong_input_is_one_line(pool: Path, tmp_path: Path, words: tuple[object, ...], said: str) -> None:
+def test_wrong_input_is_one_line(
+    pool: Path, tmp_path: Path, words: tuple[object, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "short").write_text('{"q0": 1}')
     (tmp_path / "negative").write_text(json.dumps({f"q{i}": -1 for i in range(14)}))
     (tmp_path / "columns").write_text("a,b\n1,2\n")
     filled = [str(word).replace("{", f"{tmp_path}/").replace("}", "") for word in words]
-    with pytest.raises(MullError, match=said):
-        command(pool, *filled)
+    assert command(pool, *filled) == 1
+    shown = capsys.readouterr()
+    assert said in shown.err and shown.err.count("\n") == 1 and not shown.out
+
+
+@pytest.mark.parametrize("words", [(), ("--budget", 0), ("--budget", 2, "--tokens", 5), ("--tokens", "few")])
+def test_a_budget_that_is_none_is_a_usage_error(
+    pool: Path, words: tuple[object, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        command(pool, *words)
+    assert left.value.code == 2 and "usage: mull allocate" in capsys.readouterr().err
+
+
+def test_a_pool_that_cannot_be_allocated_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, silent = tmp_path / "one.parquet", tmp_path / "silent.parquet"
+    write_pool(pl.DataFrame({"problem": ["a"] * 3, "answer": ["1"] * 3, "correct": [True] * 3}), one)
+    write_pool(pl.DataFrame({"problem": ["a", "b"], "correct": [True, False]}), silent)
+    for path, said in (
+        (tmp_path / "none.parquet", "there is no pool"),
+        (one, "at least 2"),
+        (silent, "the pool has no answers"),
+    ):
+        assert command(path, "--budget", 2) == 1
+        shown = capsys.readouterr().err
+        assert said in shown and shown.count("\n") == 1
+
+
+def test_a_pool_without_token_counts_is_spent_in_samples(
+    pool: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = tmp_path / "plain.parquet"
+    write_pool(pl.read_parquet(pool).drop("tokens"), plain)
+    few = ("--splits", 1, "--runs", 2, "--most", 8, "--draws", 20)
+    assert command(plain, "--budget", 2, "--json", *few) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["tokens_known"] is False and found["budget"] == 2
+    assert all(row["tokens"] <= 2 + 1e-9 for row in found["rules"] if row["rule"] in ("posterior", "stream"))
+    assert command(plain, "--budget", 2, "--text", *few) == 1
+    assert "no token counts" in capsys.readouterr().err
 
 
 def test_costs_are_read_from_json_and_csv(tmp_path: Path) -> None:

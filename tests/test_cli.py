@@ -65,6 +65,7 @@ def test_help_is_instant_and_light() -> None:
 def test_every_command_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     commands = [["study"], ["report"], ["policy"], ["policy", "fit"], ["policy", "show"]]
     commands += [["ask"], ["strategies"], ["train"], ["train", "tiny"], ["exchange"], ["replay"], ["paper"]]
+    commands += [["allocate"], ["pool", "formats"]]
     commands += [["pool"], ["pool", "import"], ["pool", "show"], ["pool", "record"]]
     for command in commands:
         with pytest.raises(SystemExit) as left:

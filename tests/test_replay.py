@@ -17,7 +17,7 @@ from mull.pools import Asked, import_pool, read_pool, write_pool
 from mull.replay import Recorded, live, replay, rules
 from mull.replay.compare import beside, mixed, versus
 from mull.replay.controllers import candidates, learned_width_depth
-from mull.replay.entries import parse
+from mull.replay.entries import parse, table
 from mull.replay.learn import learned_marginal
 from mull.replay.ledger import Ledger, Values, held_out, splits
 from mull.replay.recorded import Tally
@@ -218,7 +218,10 @@ def test_rules_are_read_as_written() -> None:
 def test_pools_without_what_a_rule_needs_say_so(tmp_path: Path) -> None:
     frame = pl.DataFrame({"problem": ["a"] * 3, "answer": ["1", "2", "1"], "correct": [True, False, True]})
     write_pool(frame, tmp_path / "plain.parquet")
-    drawn = Recorded.of(read_pool(tmp_path / "plain.parquet")).draw(1, 3, seed=0)
+    plain = Recorded.of(read_pool(tmp_path / "plain.parquet"))
+    drawn = plain.draw(1, 3, seed=0)
+    found = table(Ledger(drawn), [Arm("majority", 1)], splits=1, draws=10)
+    assert found["mean_tokens"] is None and found["rules"][0]["tokens"] is None
     for name in ("confidence_vote", "score_stop"):
         with pytest.raises(MullError, match="the pool has none"):
             replay(drawn, Arm(name, 3))

@@ -155,6 +155,8 @@ def check(
     able = [
         r for r in RULES if (r != "consequence" or costs is not None) and (r != "text" or texts is not None)
     ]
+    if rules is not None and not rules:
+        raise MullError(f"no rule was named; known: {', '.join(RULES)}")
     for rule in rules or ():
         if rule not in RULES:
             raise MullError(f"there is no allocation rule {rule!r}; known: {', '.join(RULES)}")

@@ -14,6 +14,7 @@ import numpy as np
 
 from mull.allocation.model import Model
 from mull.allocation.protocol import Account, Draw, Plan, check_costs
+from mull.allocation.text import TOKENS
 from mull.errors import MullError
 from mull.study.pools import Floats
 
@@ -58,15 +59,21 @@ def greedy_plan(
     """Spend ``budget`` tokens over the problems ``names``, the highest worth next.
 
     ``longest``: the most tokens that a solution can take where the model sets no limit; ``costs`` [P] of
-    being wrong; ``mean`` [P]: expected log-lengths (see :meth:`Model.look`); ``width``: so many problems
-    get their next sample at once (1: each is chosen knowing all others).
+    being wrong; ``mean`` [P]: expected log-lengths (see :meth:`Model.look`), found by reading the problems'
+    texts, for which each is charged :data:`mull.allocation.text.TOKENS`; ``width``: so many problems get
+    their next sample at once (1: each is chosen knowing all others).
     """
     weights = check_costs(costs, len(names))
+    read = 0 if mean is None else TOKENS
     if budget < 1 or longest < 1 or width < 1:
         raise MullError("an allocation needs a budget, a longest solution and a width of at least 1")
-    return _greedy(
-        model, [Account(name) for name in names], budget, model.limit or longest, weights, mean, width
-    )
+    if budget < read * len(names):
+        raise MullError(
+            f"a budget of {budget} tokens does not pay for reading {len(names)} problems, {read} each"
+        )
+    accounts = [Account(name, tokens=read) for name in names]
+    left = budget - read * len(names)
+    return _greedy(model, accounts, left, model.limit or longest, weights, mean, width)
 
 
 def _greedy(
@@ -112,7 +119,8 @@ def stream_plan(
     """Requests in order, each sampled while its worth is at least the price, which follows the spending.
 
     ``weights``: each request's cost of being wrong over that of a usual one (1 where all are alike): the
-    future is unknown, so there is no largest to divide by.
+    future is unknown, so there is no largest to divide by. Each request is charged for its ``mean`` as in
+    :func:`greedy_plan`; where that is not there any more, it gets nothing.
     """
     known = np.ones(len(names)) if weights is None else np.asarray(weights, np.float64)
     if known.shape != (len(names),) or (known < 0).any():
@@ -128,6 +136,7 @@ def _stream(
     price, spent, given = stream.price, 0, []
     for row, account in enumerate(accounts):
         pace = paced(stream, row, spent)
+        account.tokens = 0 if mean is None or pace.hard < TOKENS else TOKENS
         while account.samples < model.most:
             worth = _worth(model, account, mean, row) * weights[row]
             most = int(min(limit, pace.hard - account.tokens))

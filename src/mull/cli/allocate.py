@@ -74,6 +74,8 @@ def run(args: argparse.Namespace) -> int:
             )
     recorded = Recorded.of(data)
     uncounted = not data.tokens.any()
+    if uncounted and wants_text:
+        raise MullError(f"{args.pool} has no token counts; 'text' foretells lengths, so leave it out")
     if uncounted:
         recorded = counted_by_samples(recorded)
     costs = None if args.costs is None else read_costs(args.costs, recorded.names)

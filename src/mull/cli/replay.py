@@ -115,7 +115,11 @@ def _show(found: dict[str, Any]) -> None:
     console.print(
         f"{found['problems']} problems x {found['samples']} samples, {found['runs']} runs in random order; "
         f"learned rules on {found['splits']} two-fold splits; "
-        f"tokens in mean samples of {found['mean_tokens']:.0f}"
+        + (
+            f"tokens in mean samples of {found['mean_tokens']:.0f}"
+            if found["mean_tokens"]
+            else "the pool has no token counts"
+        )
     )
     shown = Table(
         "rule", "accuracy", "95 %", "tokens", "samples", f"against {found['majority']}", "fewer tokens",

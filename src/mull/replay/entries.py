@@ -117,8 +117,8 @@ def values(ledger: Ledger, arm: Arm, splits: int, seed: int = 0) -> Values:
 def table(ledger: Ledger, arms: Sequence[Arm], *, splits: int, draws: int, seed: int = 0) -> dict[str, Any]:
     """Accuracy, its 95 % interval, tokens and generations of every arm, and each beside the largest majority.
 
-    The bootstrap is over problems, with one set of draws for all arms. Without token counts there
-    is no saving to tell: None.
+    The bootstrap is over problems, with one set of draws for all arms. Without token counts, tokens
+    and savings cannot be told: None.
     """
     shares = bootstrap.weights(ledger.problems, draws, seed=seed)
     budget = max(arm.budget for arm in arms)
@@ -138,7 +138,7 @@ def table(ledger: Ledger, arms: Sequence[Arm], *, splits: int, draws: int, seed:
                 "learned": arm.strategy in LEARNED,
                 "accuracy": accuracy.mean,
                 "ci95": [accuracy.low, accuracy.high],
-                "tokens": float(found.tokens.mean()),
+                "tokens": float(found.tokens.mean()) if timed else None,
                 "generations": float(found.generations.mean()),
                 "against_majority": {
                     "accuracy": against.accuracy.mean,
@@ -155,7 +155,7 @@ def table(ledger: Ledger, arms: Sequence[Arm], *, splits: int, draws: int, seed:
         "splits": splits,
         "draws": draws,
         "seed": seed,
-        "mean_tokens": float(ledger.drawn.recorded.tokens.mean()),
+        "mean_tokens": float(ledger.drawn.recorded.tokens.mean()) if timed else None,
         "majority": f"majority@{budget}",
         "rules": rows,
     }

@@ -35,7 +35,7 @@ from mull.reading import Reading, answer_of
 from mull.seeds import seed_for
 from mull.select import SELECTORS, Selection
 from mull.strategies.base import Arm, Finals, find, start
-from mull.trace import Candidate, Need, Read, Role, Sample, Score, Scores, Trace
+from mull.trace import Candidate, Need, Read, Role, Sample, Score, Scores, ThinkingBudget, Trace
 from mull.tree import Recorder, Round, tree
 from mull.verifiers.base import Verdict, Verifier
 
@@ -225,7 +225,7 @@ class _Run:
         """Answer a Sample request: every trace continued, the closed ones as they were."""
         steps = 1 if request.until == "step" else None
         heat = self.driver.temperature if request.temperature is None else request.temperature
-        found, whys = await self.continued(request.traces, steps, heat, request.by)
+        found, whys = await self.continued(request.traces, steps, heat, request.by, request.thinking)
         self.report(whys)
         if self.recorder:
             self.recorder.sampled(request.traces, found)
@@ -256,7 +256,12 @@ class _Run:
         return found
 
     async def continued(
-        self, traces: Sequence[Trace], steps: int | None, temperature: float, role: Role
+        self,
+        traces: Sequence[Trace],
+        steps: int | None,
+        temperature: float,
+        role: Role,
+        thinking: ThinkingBudget | None = None,
     ) -> tuple[list[Trace], list[str]]:
         """The traces continued where open, and for each what went wrong ("" if nothing)."""
         found, whys = list(traces), [""] * len(traces)
@@ -267,7 +272,7 @@ class _Run:
                 found[i] = trace.then((), "length")
             elif trace.open:
                 seed = seed_for(self.driver.seed, self.task.problem.id, self.task.arm, self.number, i)
-                jobs[i] = Job(trace, steps, temperature, seed, room)
+                jobs[i] = Job(trace, steps, temperature, seed, room, thinking)
         for i, made in zip(jobs, await self.continuations(list(jobs.values()), role), strict=True):
             self.cost += made.cost
             found[i] = checked(jobs[i], made.trace)
@@ -321,7 +326,7 @@ def checked(job: Job, trace: Trace) -> Trace:
         wrong = "the engine answered with another trace"
     elif job.steps is not None and grown > job.steps:
         wrong = f"the engine sampled {grown} steps where {job.steps} were asked for"
-    elif not trace.text or (trace.open and grown == 0):
+    elif (not trace.text and trace.thinking is None) or (trace.open and grown == 0):
         wrong = "empty completion"
     elif trace.open and job.steps is None:
         wrong = "the engine left a solution open that was to be sampled to its end"

@@ -71,7 +71,9 @@ class Recording:
     @property
     def layout(self) -> Layout:
         """The pool's columns."""
-        return Layout(tuple(self.verifiers), self.stepwise, ("steps", "token_logprobs"))
+        # mull's own engine does not think; a server's model may, asked or not.
+        thinking = () if isinstance(self.engine, SmallEngine) else ("thinking", "thinking_tokens")
+        return Layout(tuple(self.verifiers), self.stepwise, ("steps", "token_logprobs", *thinking))
 
     @property
     def info(self) -> Info:

@@ -34,9 +34,7 @@ def add(kinds: Any) -> None:
             epilog=_EXAMPLES.format(kind=kind),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        own.add_argument(
-            "--model", metavar="MODEL", help="the checkpoint to start from: a folder or repository"
-        )
+        own.add_argument("--base", metavar="MODEL", help="the checkpoint to start from: folder or repository")
         own.add_argument("--out", type=Path, required=True, metavar="DIR", help="where everything is kept")
         own.add_argument("--data", type=Path, metavar="POOL", help="train on this pool, and make no data")
         _add_data(own, kind)

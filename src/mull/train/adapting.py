@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from mull.errors import MullError
+from mull.study.store import write_text
 from mull.train.encoding import Encoding, Kind, sequences
 from mull.train.loop import Example, Recipe, batches, fit, rows
 from mull.train.proposer import language_loss
@@ -33,6 +34,8 @@ from mull.verifiers.prm.loading import folder_of
 CHUNK, SAVES = 256, 12
 #: Sequences that the held-out loss is taken over, at most.
 HELD = 1000
+#: What was trained on what, and the log.
+RECORD = "training.json"
 Say = Callable[[str], None]
 
 
@@ -101,8 +104,8 @@ def tune(pool: Path, how: Encoding, tuning: Tuning, out: Path, say: Say = print)
     chosen = overfit(folder) if how.kind == "reviser" else best(folder)
     _finish(how, tuning, chosen, out)
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    record = {**told, "chosen": chosen.name, "log": log}
-    (out / "training.json").write_text(json.dumps(record, indent=1) + "\n")
+    record = {"settings": told, "chosen": chosen.name, "log": log}
+    write_text(out / RECORD, json.dumps(record, indent=1) + "\n")
     return target
 
 
@@ -115,11 +118,11 @@ def _told(pool: Path, how: Encoding, tuning: Tuning) -> dict[str, Any]:
 
 def _same(out: Path, told: dict[str, Any]) -> None:
     """:class:`MullError` if ``out`` holds the training of something else."""
-    mark = out / "tuning.json"
+    mark = out / RECORD
     out.mkdir(parents=True, exist_ok=True)
     if not mark.exists():
-        mark.write_text(json.dumps(told, indent=1) + "\n")
-    elif json.loads(mark.read_text()) != json.loads(json.dumps(told)):
+        write_text(mark, json.dumps({"settings": told}, indent=1) + "\n")
+    elif json.loads(mark.read_text())["settings"] != json.loads(json.dumps(told)):
         raise MullError(
             f"{out} holds a training with other settings or data ({mark}); choose another --out, or delete "
             f"{out / 'run'}, {out / 'checkpoint'} and {mark}"

@@ -95,13 +95,12 @@ def run(args: argparse.Namespace) -> int:
     if args.data is not None and (args.problems is not None or args.engine is not None or args.data_only):
         raise MullError("--data takes the place of --problems, --engine and --data-only")
     try:
-        import torch  # noqa: F401
-        import transformers  # noqa: F401
-    except ImportError:
-        raise MullError("training needs the extra: pip install 'mull[lora]'") from None
-    from mull.train.adapting import Tuning, tune
-    from mull.train.encoding import Encoding
-    from mull.train.real import usage
+        from mull.train.adapting import Tuning, tune
+        from mull.train.encoding import Encoding
+        from mull.train.real import usage
+    except ModuleNotFoundError as error:
+        what = f"training needs {error.name}, which is in the extra 'lora': pip install 'mull[lora]'"
+        raise MullError(what) from None
     from mull.verifiers.prm.tokens import Tokenizer
 
     try:

@@ -119,6 +119,10 @@ class Marks:
         said, closed, _ = text.partition(self.close)
         return said, bool(closed)
 
+    def closed(self, text: str) -> bool:
+        """Whether a text closes the thinking that it goes on with."""
+        return self.close in text
+
     def held_back(self, text: str) -> str:
         """A thinking that was about to end, made to go on."""
         return text + ("" if text[-1:].isspace() or not text else "\n") + self.wait

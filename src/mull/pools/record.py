@@ -72,8 +72,10 @@ class Recording:
     def layout(self) -> Layout:
         """The pool's columns."""
         # mull's own engine does not think; a server's model may, asked or not.
-        thinking = () if isinstance(self.engine, SmallEngine) else ("thinking", "thinking_tokens")
-        return Layout(tuple(self.verifiers), self.stepwise, ("steps", "token_logprobs", *thinking))
+        optional: tuple[str, ...] = ("steps", "token_logprobs")
+        if not isinstance(self.engine, SmallEngine):
+            optional += ("thinking", "thinking_tokens")
+        return Layout(tuple(self.verifiers), self.stepwise, optional)
 
     @property
     def info(self) -> Info:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mull.engines.base import Engine
 from mull.engines.prompts import Format
@@ -45,7 +46,7 @@ def make_data(kind: Kind, data: Data, out: Path, say: Callable[[str], None]) -> 
     if file.exists():
         return file
     out.mkdir(parents=True, exist_ok=True)
-    settings = {
+    settings: dict[str, Any] = {
         "samples": data.samples,
         "seed": data.seed,
         "temperature": data.temperature,

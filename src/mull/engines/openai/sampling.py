@@ -73,7 +73,7 @@ class Settings:
         )
         path, chat = asking.path(form.chat), form.chat
         if part and not by_stops and self.route.stream:
-            over = (lambda text: form.marks.close in text) if thinking else form.rule.ended
+            over = form.marks.closed if thinking else form.rule.ended
             found = await self.wire.stream(path, sent, _Stream(self, prompt.so_far, chat, over).read)
         else:
             found = reply.read(await self.wire.post(path, sent), chat=chat)

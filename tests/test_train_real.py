@@ -161,6 +161,36 @@ def test_a_reviser_learns_its_targets(make, rank: int, tmp_path: Path) -> None:
     assert answer.endswith("26") and answer.startswith("16 - 3 =")
 
 
+def test_a_reviser_of_mulls_own_kind_runs_in_mulls_own_engine(tmp_path: Path) -> None:
+    """So a study may name it: reviser = "out/checkpoint"."""
+    from mull import models
+    from mull.engines.small import SmallEngine
+    from mull.tiny.load import checkpoint
+
+    start, form = checkpoint("proposer"), FORMATS["text"]
+    question = "Ann has 12 eggs. Ann has 5 more than Ben. How many eggs does Ben have?\n"
+    right, wrong = "Ben: 12 - 5 = 7\nAnswer: 7", "Ben: 12 + 5 = 17\nAnswer: 17"
+    rows = [
+        {"problem": f"p{n}", "sample": i, "prompt": question, "text": text, "correct": text == right}
+        | {"answer": text.rpartition(" ")[2], "finish": "stop"}
+        for n in range(4)
+        for i, text in enumerate((right, wrong))
+    ]
+    files.write([to_frame(rows, Layout())], tmp_path / "pool.parquet", Layout(), Info())
+    tokenizer = Tokenizer.load(str(start))
+    how = Encoding("reviser", tokenizer, form=form)
+    tuning = Tuning(str(start), rank=0, lr=1e-3, epochs=6, device="cpu")
+    out = tune(tmp_path / "pool.parquet", how, tuning, tmp_path / "out", quiet)
+    engine = models.engine(str(out), "reviser")
+    assert isinstance(engine, SmallEngine)
+    trace = Trace(Problem("p", question), earlier=(wrong,))
+    made = spelt(tokenizer, form, trace, right)
+    head = engine.words.head(trace)[1]
+    assert tuple(made.tokens[: len(head)]) == head  # it is shown here what it was trained on
+    (found,) = engine.sample_now([Job(trace, None, 0.0, 1, 60)])
+    assert (found.trace.text, found.trace.finish) == (right, "stop")
+
+
 @needs_peft
 @pytest.mark.parametrize("kind", ["prm", "reviser"])
 def test_the_adapter_merges(kind, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -41,6 +42,21 @@ def written(prompt: str, so_far: str, seed: int | None, temperature: float) -> l
     return [*tokens, END]
 
 
+OPEN, CLOSE = "<think>", "</think>"
+
+
+def thinking(prompt: str, so_far: str, seed: int | None, temperature: float) -> list[str]:
+    """The tokens of a thinking model: four thoughts, one more after every "Wait", then the solution."""
+    if CLOSE in so_far:
+        return written(prompt, so_far.partition(CLOSE)[2].lstrip(), seed, temperature)
+    full = f"{OPEN}\n" + "".join(f"thought {k}\n" for k in range(1, 5)) + CLOSE
+    if "Wait" in so_far:
+        full, so_far = f", once more\n{CLOSE}", so_far.rpartition("Wait")[2]
+    left = full.removeprefix(so_far.lstrip() if so_far.strip() else "")
+    tokens = re.findall(r"</?think>| ?[^\s<]+|\n", left)
+    return [*tokens, "\n\n", *written(prompt, "", seed, temperature)]
+
+
 @dataclass
 class Server:
     """Habits are attributes; ``faults`` are made in turn, one a request, before any answer."""
@@ -59,6 +75,8 @@ class Server:
     logprobs: bool = True
     ids: bool = True
     refuses_models: bool = True
+    thinks: str = ""  # or text, reasoning_content, reasoning: where a thinking model's thinking is
+    tells_thinking: bool = False
     context: int = 10_000
     delay: float = 0.0
     faults: list[Callable[[web.Request], Any]] = field(default_factory=list)
@@ -109,10 +127,13 @@ class Server:
         count = asked.get("n", 1) if self.choices else 1
         listed = [self.choice(asked, prompt, so_far, i, chat) for i in range(count)]
         completion = [each.pop("count") for each in listed]
+        thought = listed[0].pop("thought")
         usage = {
             "prompt_tokens": size,
             "completion_tokens": sum(completion) if self.counts_all else completion[0],
         }
+        if self.tells_thinking:
+            usage["completion_tokens_details"] = {"reasoning_tokens": thought}
         whole: dict[str, Any] = {"model": asked["model"], "choices": listed}
         if self.usage:
             whole["usage"] = usage
@@ -121,9 +142,13 @@ class Server:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         made = listed[0]
+        field = self.thinks if chat and self.thinks not in ("", "text") else "content"
         for word in [w for w in made["words"] if w != END]:
             part = {"index": 0, "finish_reason": None}
-            part |= {"delta": {"content": word}} if chat else {"text": word}
+            if field != "content" and word in (OPEN, CLOSE):
+                field = field if word == OPEN else "content"
+                continue
+            part |= {"delta": {field: word}} if chat else {"text": word}
             await response.write(
                 f"data: {json.dumps({'model': asked['model'], 'choices': [part]})}\n\n".encode()
             )
@@ -150,7 +175,8 @@ class Server:
     def choice(self, asked: dict[str, Any], prompt: str, so_far: str, i: int, chat: bool) -> dict[str, Any]:
         seed = asked.get("seed") if self.seeds else None
         seed = Random().random() if seed is None else seed + i
-        words = written(prompt, so_far.rstrip("\n") if self.trims else so_far, seed, asked["temperature"])
+        write = thinking if self.thinks else written
+        words = write(prompt, so_far.rstrip("\n") if self.trims else so_far, seed, asked["temperature"])
         if self.trims and so_far:
             words = ["\n", *written(prompt, so_far + "\n", seed, asked["temperature"])]
         given = asked["max_tokens"]
@@ -169,8 +195,13 @@ class Server:
                     break
             text, finish = text[: at + len(stop) if keep else at], "stop"
         found: dict[str, Any] = {"index": i, "finish_reason": finish, "count": len(words), "words": words}
+        found["thought"] = words.index(CLOSE) + 1 if CLOSE in words else 0
         shown = so_far + text if self.prefill == "echo" else text
         found |= {"message": {"role": "assistant", "content": shown}} if chat else {"text": shown}
+        if chat and self.thinks not in ("", "text"):
+            # As vLLM's parsers do it: what is sampled counts, and without a closing mark all is thinking.
+            said, closed, rest = shown.partition(CLOSE)
+            found["message"] |= {"content": rest if closed else None, self.thinks: said.removeprefix(OPEN)}
         if self.names_stop:
             found["stop_reason"] = stop
         if self.logprobs and asked.get("logprobs"):

@@ -36,7 +36,7 @@ from mull.reading import Reading
 from mull.seeds import seed_for
 from mull.select import SELECTORS, Selection
 from mull.strategies.base import Arm, Finals, find, start
-from mull.trace import Candidate, Need, Read, Role, Sample, Score, Scores, Trace
+from mull.trace import Candidate, Need, Read, Role, Sample, Score, Scores, ThinkingBudget, Trace
 from mull.tree import Recorder, Round
 from mull.verifiers.base import Verdict, Verifier
 
@@ -226,7 +226,7 @@ class _Run:
         """Answer a Sample request: every trace continued, the closed ones as they were."""
         steps = 1 if request.until == "step" else None
         heat = self.driver.temperature if request.temperature is None else request.temperature
-        found, whys = await self.continued(request.traces, steps, heat, request.by)
+        found, whys = await self.continued(request.traces, steps, heat, request.by, request.thinking)
         self.report(whys)
         if self.recorder:
             self.recorder.sampled(request.traces, found)
@@ -257,7 +257,12 @@ class _Run:
         return found
 
     async def continued(
-        self, traces: Sequence[Trace], steps: int | None, temperature: float, role: Role
+        self,
+        traces: Sequence[Trace],
+        steps: int | None,
+        temperature: float,
+        role: Role,
+        thinking: ThinkingBudget | None = None,
     ) -> tuple[list[Trace], list[str]]:
         """The traces continued where open, and for each what went wrong ("" if nothing)."""
         found, whys = list(traces), [""] * len(traces)
@@ -268,7 +273,7 @@ class _Run:
                 found[i] = trace.then((), "length")
             elif trace.open:
                 seed = seed_for(self.driver.seed, self.task.problem.id, self.task.arm, self.number, i)
-                jobs[i] = Job(trace, steps, temperature, seed, room)
+                jobs[i] = Job(trace, steps, temperature, seed, room, thinking)
         for i, made in zip(jobs, await self.continuations(list(jobs.values()), role), strict=True):
             self.cost += made.cost
             found[i] = checked(jobs[i], made.trace)

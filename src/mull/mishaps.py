@@ -19,7 +19,7 @@ def checked(job: Job, trace: Trace) -> Trace:
         wrong = "the engine answered with another trace"
     elif job.steps is not None and grown > job.steps:
         wrong = f"the engine sampled {grown} steps where {job.steps} were asked for"
-    elif not trace.text or (trace.open and grown == 0):
+    elif (not trace.text and trace.thinking is None) or (trace.open and grown == 0):
         wrong = "empty completion"
     elif trace.open and job.steps is None:
         wrong = "the engine left a solution open that was to be sampled to its end"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
+from mull.errors import MullError
 from mull.problems import Problem
 
 #: Why a trace ended: the model's own end, a length cap, the budget, an engine failure.
@@ -30,12 +31,47 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Thinking:
+    """What a thinking model wrote before its solution.
+
+    ``text`` is what stands between the marks; ``tokens`` is how many were sampled, None where a
+    server does not tell them from the solution's. ``waits`` is how often the end was held back, and
+    ``cut`` whether it was set at the budget instead of by the model.
+    """
+
+    text: str
+    tokens: int | None = None
+    waits: int = 0
+    cut: bool = False
+
+
+@dataclass(frozen=True)
+class ThinkingBudget:
+    """How long a model thinks: at most ``tokens``, and its own end held back ``waits`` times.
+
+    Budget forcing (Muennighoff et al. 2025, s1): at ``tokens`` the thinking is closed; where the
+    model closes it before, "Wait" takes the end's place. All stretches share ``tokens``.
+    """
+
+    tokens: int
+    waits: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("tokens", 1), ("waits", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise MullError(f"thinking: {name} is a whole number from {least} on, not {value!r}")
+
+
+@dataclass(frozen=True)
 class Trace:
     """A prefix of a solution to one problem; ``finish`` is None while it is open.
 
     ``error`` says what went wrong when ``finish`` is "error". A revision has the texts of
     ``earlier`` attempts before it, oldest first: what the model is shown beside the problem.
     ``chain`` tells chains of revisions on one problem apart; None is a trace of no chain.
+    ``thinking`` stands before the solution and is no part of its ``text``, ``steps`` and ``tokens``:
+    no answer is looked for in it, and verifiers see it only where they are told to.
     """
 
     problem: Problem
@@ -44,6 +80,7 @@ class Trace:
     error: str = ""
     earlier: tuple[str, ...] = ()
     chain: int | None = field(default=None, compare=False)
+    thinking: Thinking | None = None
 
     @property
     def open(self) -> bool:
@@ -81,13 +118,15 @@ class Sample:
 
     Answered with a list of traces, one for each asked, in order. A trace that
     is not open comes back as it is and costs nothing. ``temperature`` None is the
-    driver's; 0 is greedy. ``by`` says which model samples.
+    driver's; 0 is greedy. ``by`` says which model samples. ``thinking`` is the budget of a
+    thinking model's reasoning, beside the solution's own limit; None leaves it to the engine's settings.
     """
 
     traces: tuple[Trace, ...]
     until: Literal["step", "end"]
     temperature: float | None = None
     by: Role = "proposer"
+    thinking: ThinkingBudget | None = None
 
 
 @dataclass(frozen=True)

@@ -115,6 +115,7 @@ def as_json(answer: Answer) -> dict[str, Any]:
                 "steps": None if c.scores is None else list(c.scores.steps),
                 "finish": c.trace.finish,
                 "chain": c.trace.chain,
+                "thinking": None if c.trace.thinking is None else asdict(c.trace.thinking),
             }
             for c in answer.candidates
         ],

@@ -1,4 +1,4 @@
-"""``mull train``: train the small world's models again, from nothing."""
+"""``mull train``: the small world's models again, from nothing; verifiers and revisers of real models."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from mull.cli import tune
 from mull.errors import MullError
 
 
@@ -13,9 +14,9 @@ def add(commands: Any) -> None:
     """Put the command on the parser."""
     own = commands.add_parser(
         "train",
-        help="train models (needs the extra: pip install 'mull[train]')",
-        description="Train models. Needs torch: pip install 'mull[train]'.",
-        epilog="example:\n  mull train tiny --out my-tiny",
+        help="train models (needs an extra: pip install 'mull[train]')",
+        description="Train models. Needs torch: pip install 'mull[train]', or 'mull[lora]' for real ones.",
+        epilog="examples:\n  mull train tiny --out my-tiny\n  mull train prm --help",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     kinds = own.add_subparsers(dest="kind", required=True, metavar="WHAT", title="what to train")
@@ -32,6 +33,7 @@ def add(commands: Any) -> None:
     )
     tiny.add_argument("--stages", default="", metavar="A,B,...", help="only these stages (default: all)")
     tiny.set_defaults(run=run)
+    tune.add(kinds)
 
 
 def run(args: argparse.Namespace) -> int:

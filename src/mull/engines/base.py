@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from mull.cost import Cost, ModelSize
-from mull.trace import Trace
+from mull.errors import MullError
+from mull.trace import ThinkingBudget, Trace
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class Job:
     ``seed`` (64 bits) fixes the randomness of this continuation alone: the result
     must not depend on the other jobs of a call. ``steps`` caps the number of steps
     sampled (None: to the end), ``max_tokens`` that of tokens sampled in this job, whatever
-    the trace's length before. ``temperature`` 0 is greedy.
+    the trace's length before. ``temperature`` 0 is greedy. ``thinking`` is the budget of a thinking
+    model's reasoning, which is beside ``max_tokens``; it counts where the trace begins.
     """
 
     trace: Trace
@@ -28,6 +30,7 @@ class Job:
     temperature: float
     seed: int
     max_tokens: int
+    thinking: ThinkingBudget | None = None
 
 
 @dataclass(frozen=True)
@@ -66,3 +69,12 @@ class Engine(Protocol):
         (finish "stop"), or at ``max_tokens`` (finish "length").
         """
         ...
+
+
+def refuse_thinking(jobs: Sequence[Job], name: str) -> None:
+    """:class:`MullError` if a job has a budget for thinking; for engines whose models do not think."""
+    if any(job.thinking is not None for job in jobs):
+        raise MullError(
+            f"{name} is not known to think, and a budget for its thinking was asked for; use a strategy "
+            'without one, or name the model with thinking = "<think>...</think>"'
+        )

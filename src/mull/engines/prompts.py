@@ -3,17 +3,20 @@
 A format is either *text* (one string, for a completions endpoint) or *chat* (messages, for a
 chat endpoint: the server applies the model's own template, nothing is flattened here). It
 also holds the step rule, so what a step is depends on the prompt that asks for steps and on
-no algorithm. The module only writes and cuts text; it never calls a model or counts tokens.
+no algorithm, and the marks that tell a thinking model's reasoning from its solution.
+The module only writes and cuts text; it never calls a model or counts tokens.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import MappingProxyType
 
 from mull.errors import MullError
-from mull.trace import Trace
+from mull.trace import ThinkingBudget, Trace
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,10 @@ class StepRule:
             at + len(end) for end in self.ends if (at := _find(text, end + self.before, start)) is not None
         ]
         return min(found, default=None)
+
+    def ended(self, text: str) -> bool:
+        """Whether the step that begins ``text`` ends in there."""
+        return self.end(text) is not None
 
     def steps(self, text: str) -> list[str]:
         """The text cut into steps; an unended rest is one too, unless it is white space alone."""
@@ -75,6 +82,53 @@ REVISE = (
 
 
 @dataclass(frozen=True)
+class Marks:
+    """What stands around a thinking model's reasoning, and the text that makes it go on."""
+
+    open: str = "<think>"
+    close: str = "</think>"
+    wait: str = "Wait"
+
+    @classmethod
+    def named(cls, text: str) -> Marks:
+        """From ``OPEN...CLOSE``, such as ``<think>...</think>``; :class:`MullError` for anything else."""
+        opened, between, closed = text.partition("...")
+        if not (opened.strip() and between and closed.strip()):
+            raise MullError(f"thinking is {text!r}; it must be the marks, such as '<think>...</think>'")
+        return cls(opened.strip(), closed.strip())
+
+    def shown(self, text: str) -> str:
+        """A closed thinking as it stands before the solution."""
+        return f"{self.open}{text}{self.close}\n\n"
+
+    def split(self, text: str, *, unclosed: bool = False) -> tuple[str | None, str]:
+        """The thinking in an answer (None: there is none) and the solution after it.
+
+        The opening mark may be missing: some chat templates have it in the prompt. With ``unclosed`` an
+        answer without any mark is all thinking, as one is that opens and never closes.
+        """
+        begins = text.lstrip().startswith(self.open)
+        at = text.find(self.close)
+        if at < 0:
+            return (text.lstrip().removeprefix(self.open), "") if begins or unclosed else (None, text)
+        said = text[:at].lstrip().removeprefix(self.open) if begins else text[:at]
+        return said, text[at + len(self.close) :].lstrip()
+
+    def stretch(self, text: str) -> tuple[str, bool]:
+        """What of an answer that goes on thinking is thinking, and whether the model closed it."""
+        said, closed, _ = text.partition(self.close)
+        return said, bool(closed)
+
+    def closed(self, text: str) -> bool:
+        """Whether a text closes the thinking that it goes on with."""
+        return self.close in text
+
+    def held_back(self, text: str) -> str:
+        """A thinking that was about to end, made to go on."""
+        return text + ("" if text[-1:].isspace() or not text else "\n") + self.wait
+
+
+@dataclass(frozen=True)
 class Message:
     """One message of a chat: its role ("system", "user" or "assistant") and its text."""
 
@@ -101,7 +155,12 @@ class Format:
     - ``shots``: worked examples, as (problem's prompt, solution), shown first;
     - ``stops``: texts that end the solution (dropped from it), for models that do not stop;
     - ``close``: what stands after a finished solution in a text prompt, such as the end token's text;
-    - ``revise``: the user's message after each earlier attempt (chat only).
+    - ``revise``: the user's message after each earlier attempt (chat only);
+    - ``marks``: what stands around a thinking model's reasoning;
+    - ``thinks``: whether the model is one. Only then its thinking can be held to a budget, or a
+      step search go on after it; a chat model that thinks unasked has its thinking set apart anyway;
+    - ``budget``: how long it thinks where a strategy does not say; None: as it likes, within
+      a solution's limit.
 
     A revision (a trace with ``earlier`` attempts) is shown in a text format as the prompt and
     then every attempt, each closed by ``close``; in a chat as turns: the problem, an attempt as
@@ -117,17 +176,23 @@ class Format:
     stops: tuple[str, ...] = ()
     close: str = ""
     revise: str = REVISE
+    marks: Marks = Marks()
+    thinks: bool = False
+    budget: ThinkingBudget | None = None
 
     def __post_init__(self) -> None:
         if "{problem}" not in self.ask:
             raise MullError(f"prompt format {self.name!r}: 'ask' must hold {{problem}}")
         if self.system and not self.chat:
             raise MullError(f"prompt format {self.name!r}: a text format has no system message; use 'ask'")
+        if self.budget is not None and not self.thinks:
+            raise MullError("a thinking budget is for a thinking model: name its marks with 'thinking'")
 
     def prompt(self, trace: Trace) -> Prompt:
         """What is shown to continue a trace; :class:`MullError` for a revision without ``close``."""
+        thought = "" if trace.thinking is None else self.marks.shown(trace.thinking.text)
         if self.chat:
-            return Prompt(messages=tuple(self._messages(trace)), so_far=trace.text)
+            return Prompt(messages=tuple(self._messages(trace)), so_far=thought + trace.text)
         if trace.earlier and not self.close:
             raise MullError(
                 f"prompt format {self.name!r} cannot show earlier attempts: set 'close' to the text of "
@@ -135,7 +200,7 @@ class Format:
             )
         shots = "".join(f"{self._asked(given)}{solution}{self.close}\n\n" for given, solution in self.shots)
         earlier = "".join(text + self.close for text in trace.earlier)
-        return Prompt(text=shots + self._asked(trace.problem.prompt) + earlier, so_far=trace.text)
+        return Prompt(text=shots + self._asked(trace.problem.prompt) + earlier, so_far=thought + trace.text)
 
     def _messages(self, trace: Trace) -> list[Message]:
         found = [Message("system", self.system)] if self.system else []
@@ -165,6 +230,29 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         )
     }
 )
+
+
+def shots(file: Path) -> tuple[tuple[str, str], ...]:
+    """Worked examples for :class:`Format`, from JSON lines with texts ``prompt`` and ``solution``."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise MullError(f"cannot read the worked examples in {file}: {error}") from None
+    found = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise MullError(f"{file}, line {number}: not JSON ({error.msg})") from None
+        pair = [row.get(name) for name in ("prompt", "solution")] if isinstance(row, dict) else []
+        if len(pair) != 2 or not all(isinstance(text, str) and text.strip() for text in pair):
+            raise MullError(f"{file}, line {number}: needs an object with texts 'prompt' and 'solution'")
+        found.append((str(pair[0]), str(pair[1])))
+    if not found:
+        raise MullError(f"there are no worked examples in {file}")
+    return tuple(found)
 
 
 def format_named(name: str, steps: str | None = None) -> Format:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from mull.cost import Cost, ModelSize
-from mull.engines.base import Continuation, Job
+from mull.engines.base import Continuation, Job, refuse_thinking
 from mull.engines.batch import Batch, Task
 from mull.engines.llama import Llama, load_llama
 from mull.engines.prefixes import Prefixes
@@ -92,6 +92,7 @@ class SmallEngine:
 
     def sample_now(self, jobs: Sequence[Job]) -> list[Continuation]:
         """What :meth:`sample` does, for code that is not async."""
+        refuse_thinking(jobs, self.name)
         ready = [self._prepare(index, job) for index, job in enumerate(jobs)]
         tasks = [each for each in ready if isinstance(each, Task)]
         # The longest prefixes first (from the end): lanes side by side are then of like

@@ -138,7 +138,9 @@ def digest_of(named: str | ModelSpec | VerifierSpec, role: Name, label: str) -> 
     spec = model_spec(named)
     if spec.path is None:
         # Only what differs from the default: so a field that is added later changes no hash.
-        told = {k: v for k, v in spec.table.items() if k not in ASIDE}
+        told: dict[str, Any] = {k: v for k, v in spec.table.items() if k not in ASIDE}
+        if spec.shots is not None:
+            told["shots"] = spec.form.shots  # what is in the file, wherever that is
         return f"{label}/{json.dumps(told, sort_keys=True)}".encode()
     folder = checkpoint_of(spec.path, role)
     files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")])

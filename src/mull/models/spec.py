@@ -19,8 +19,9 @@ from typing import Any, get_args, get_type_hints
 from urllib.parse import urlsplit
 
 from mull.cost import ModelSize
-from mull.engines.prompts import Format, format_named
+from mull.engines.prompts import Format, Marks, format_named, shots
 from mull.errors import MullError
+from mull.trace import ThinkingBudget
 
 Value = int | float | str | bool
 #: Makes a path of a file's own absolute.
@@ -33,8 +34,8 @@ ASIDE = frozenset(
 #: The fields of a verifier's table that may be paths.
 _PLACES = frozenset({"path", "tokenizer", "calibration"})
 _SERVED = (
-    *("model", "format", "steps", "ask", "system", "key_env", "concurrency"),
-    *("timeout", "retries", "seeded", "logprobs"),
+    *("model", "format", "steps", "ask", "system", "shots", "key_env", "concurrency"),
+    *("thinking", "think_tokens", "think_waits", "timeout", "retries", "seeded", "logprobs"),
 )
 
 
@@ -46,7 +47,11 @@ class ModelSpec:
 
     - ``model``: its name there; None if it serves one alone;
     - ``format``, ``steps``: the prompt format and its step rule (:mod:`mull.engines.prompts`); ``ask`` (with
-      ``{problem}`` where the problem goes) and ``system`` in place of the format's own;
+      ``{problem}`` where the problem goes) and ``system`` in place of the format's own; ``shots``: a file
+      of worked examples to be shown first (JSON lines with ``prompt`` and ``solution``);
+    - ``thinking``: the marks around a thinking model's reasoning, such as ``<think>...</think>``, and how
+      long it thinks where a strategy does not say: ``think_tokens`` at most, its end held back
+      ``think_waits`` times (:class:`mull.trace.ThinkingBudget`);
     - ``key_env``: the environment variable that holds the key;
     - ``concurrency`` (requests in flight), ``timeout`` (seconds a request), ``retries``;
     - ``seeded``: send seeds where they are honoured; ``logprobs``: ask for log-probabilities.
@@ -64,6 +69,10 @@ class ModelSpec:
     steps: str | None = None
     ask: str | None = None
     system: str | None = None
+    shots: str | None = None
+    thinking: str | None = None
+    think_tokens: int | None = None
+    think_waits: int = 0
     key_env: str | None = None
     parameters: int | None = None
     layers: int | None = None
@@ -115,12 +124,15 @@ class ModelSpec:
     def form(self) -> Format:
         """The prompt format."""
         found = format_named(self.format, self.steps)
-        ask, system = self.ask, self.system
-        return replace(
-            found,
-            ask=found.ask if ask is None else ask,
-            system=found.system if system is None else system,
-        )
+        given: dict[str, Any] = {"ask": self.ask, "system": self.system}
+        given["shots"] = None if self.shots is None else shots(Path(self.shots))
+        if self.thinking is not None:
+            given |= {"thinks": True, "marks": Marks.named(self.thinking)}
+        if self.think_tokens is not None:
+            given["budget"] = ThinkingBudget(self.think_tokens, self.think_waits)
+        elif self.think_waits:
+            raise MullError("think_waits needs think_tokens, which all of the thinking shares")
+        return replace(found, **{name: value for name, value in given.items() if value is not None})
 
     @property
     def served(self) -> bool:
@@ -216,8 +228,9 @@ def from_table(table: Mapping[str, Any], what: str, place: Place = str) -> Model
         if not isinstance(value, (*wanted, fits)) or (isinstance(value, bool) and bool not in wanted):
             raise MullError(f"{what}.{name} is {value!r}; it must be of type {wanted[0].__name__}")
         values[name] = float(value) if float in wanted and isinstance(value, int) else value
-    if isinstance(values.get("path"), str):
-        values["path"] = place(values["path"])
+    for name in ("path", "shots"):
+        if isinstance(values.get(name), str):
+            values[name] = place(values[name])
     try:
         return ModelSpec(**values)
     except MullError as error:

@@ -23,6 +23,7 @@ from mull.seeds import seed_for
 from mull.strategies.base import Arm
 from mull.study.failures import AsideEngine, AsideVerifier, Failures, Watched, WatchedVerifier, settled
 from mull.study.judging import judge
+from mull.study.thinking import thinking_of, thinking_row
 from mull.trace import Step, Trace
 from mull.verifiers.base import Verdict, Verifier
 from mull.verifiers.small import SmallVerifier
@@ -100,7 +101,12 @@ async def _problem(
     made = await engine.sample(asked) if asked else []
     traces = [checked(job, found.trace) for job, found in zip(asked, made, strict=True)]
     traces += [
-        Trace(problem, tuple(Step(text, ()) for text in old[key]["steps"]), old[key]["finish"])
+        Trace(
+            problem,
+            tuple(Step(text, ()) for text in old[key]["steps"]),
+            old[key]["finish"],
+            thinking=thinking_of(old[key]),
+        )
         for key in there
     ]
     verdicts = {name: await scored(verifier, traces) for name, verifier in verifiers.items()}
@@ -158,5 +164,6 @@ def row(
         "meta": json.dumps(dict(problem.meta)) if problem.meta else None,
         "steps": [step.text for step in trace.steps],
         "token_logprobs": logprobs or None,
+        **thinking_row(trace),
         **_judged(recording, trace, verdicts),
     }

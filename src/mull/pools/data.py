@@ -24,7 +24,7 @@ from mull.study.pools import Bools, Floats, Ints, Pool, Singles
 #: Whether an answer recorded as the empty text votes like any other, as in the common scripts, or drops out.
 Empty = Literal["vote", "drop"]
 #: Columns that are large and seldom needed.
-LARGE = ("text", "prompt", "meta", "steps", "token_logprobs")
+LARGE = ("text", "prompt", "meta", "steps", "token_logprobs", "thinking")
 
 
 @dataclass(frozen=True, eq=False)

@@ -71,7 +71,11 @@ class Recording:
     @property
     def layout(self) -> Layout:
         """The pool's columns."""
-        return Layout(tuple(self.verifiers), self.stepwise, ("steps", "token_logprobs"))
+        # mull's own engine does not think; a server's model may, asked or not.
+        optional: tuple[str, ...] = ("steps", "token_logprobs")
+        if not isinstance(self.engine, SmallEngine):
+            optional += ("thinking", "thinking_tokens")
+        return Layout(tuple(self.verifiers), self.stepwise, optional)
 
     @property
     def info(self) -> Info:

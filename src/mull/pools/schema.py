@@ -46,6 +46,8 @@ _OPTIONAL: dict[str, Any] = {
     "steps": pl.List(pl.String),
     "step_labels": pl.List(pl.Float32),
     "token_logprobs": pl.List(pl.Float32),
+    "thinking": pl.String,
+    "thinking_tokens": pl.Int64,
 }
 OPTIONAL = pl.Schema(_OPTIONAL)
 #: What a file must have to be read as a pool; the other columns are taken as empty.

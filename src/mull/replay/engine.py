@@ -15,7 +15,7 @@ import numpy as np
 
 from mull.cost import Cost, ModelSize
 from mull.drive import Driver, Task
-from mull.engines.base import Continuation, Job
+from mull.engines.base import Continuation, Job, refuse_thinking
 from mull.errors import MullError
 from mull.problems import Problem
 from mull.replay.recorded import Recorded, read_answer, sample_text, text_of
@@ -41,6 +41,7 @@ class ReplayEngine:
 
     async def sample(self, jobs: Sequence[Job]) -> list[Continuation]:
         """Continue every job's trace by its recorded sample."""
+        refuse_thinking(jobs, self.name)
         return [self._one(job) for job in jobs]
 
     def _one(self, job: Job) -> Continuation:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -27,6 +28,7 @@ from mull.study.failures import AsideVerifier, asked, settled
 from mull.study.judging import judge
 from mull.study.models import Models, small
 from mull.study.plan import chain_lengths
+from mull.study.thinking import thinking_of, thinking_row
 from mull.trace import Step, Trace
 from mull.verifiers.base import Verdict, Verifier
 from mull.verifiers.small import SmallVerifier
@@ -91,7 +93,8 @@ async def _sampled(
             last = made.get((name, number, position - 1))
             if (row := old.get(key)) is not None and (row["finish"] != "error" or row["failed"] is None):
                 steps = tuple(Step(text, ()) for text in row["steps"])
-                made[key] = job.trace.then(steps, row["finish"], row["error"]), Cost()
+                thought = replace(job.trace, thinking=thinking_of(row))
+                made[key] = thought.then(steps, row["finish"], row["error"]), Cost()
             elif study.outside and last is not None and _open(last[0]):
                 why = (
                     last[0].error if last[0].error.startswith("not tried") else f"not tried: {last[0].error}"
@@ -152,6 +155,7 @@ def _row(models: Models, study: Study, key: Key, trace: Trace, cost: Cost, old: 
         "flops": size.flops(count, context),
         "context_flops": size.flops(context, 0),
         "steps": [step.text for step in trace.steps],
+        **thinking_row(trace),
         "requests": cost.requests,
         "sent_tokens": cost.prompt_tokens,
         "cached_tokens": cost.cached_tokens,

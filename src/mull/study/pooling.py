@@ -23,6 +23,7 @@ from mull.study.config import Study
 from mull.study.failures import settled
 from mull.study.judging import judge
 from mull.study.models import Models, small
+from mull.study.thinking import thinking_of, thinking_row
 from mull.trace import Step, Trace
 from mull.verifiers.base import Verdict, Verifier
 
@@ -119,6 +120,7 @@ def _sampled(models: Models, study: Study, trace: Trace, index: int, made: Conti
         "flops": size.flops(count, context),
         "prompt_flops": size.flops(context, 0),
         "steps": [step.text for step in trace.steps],
+        **thinking_row(trace),
         "requests": made.cost.requests,
         "sent_tokens": made.cost.prompt_tokens,
         "cached_tokens": made.cost.cached_tokens,
@@ -176,4 +178,5 @@ def _reading(
 
 def _again(problem: Problem, row: Row) -> Trace:
     """A recorded sample as a trace; its tokens' ids are gone."""
-    return Trace(problem, tuple(Step(text, ()) for text in row["steps"]), row["finish"])
+    steps = tuple(Step(text, ()) for text in row["steps"])
+    return Trace(problem, steps, row["finish"], thinking=thinking_of(row))

@@ -66,6 +66,12 @@ class PretendEngine:
         kept = read if self.own and at else 0
         flops = self.size.flops(max(read - kept - 1, 0) + count, kept) if self.size.parameters else 0.0
         cost = Cost(requests=1, prompt_tokens=read, completion_tokens=count, flops=flops)
+        if job.thinking is not None and not at:  # at its longest, and read again with the solution
+            long, asked = job.thinking.tokens, job.thinking.waits + 1
+            more = self.size.flops(long, read) if self.size.parameters else 0.0
+            cost += Cost(
+                requests=asked, prompt_tokens=asked * read + long, completion_tokens=long, flops=more
+            )
         return Continuation(trace.then(steps, "stop" if stop == len(tokens) else None), cost)
 
 

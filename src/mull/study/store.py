@@ -120,7 +120,8 @@ _SENT: dict[str, Any] = {
     "cached_tokens": pl.Int32,
     "failed": pl.String,
 }
-_STEPS: dict[str, Any] = {"steps": pl.List(pl.String)}
+#: What makes a trace of a row again.
+_STEPS: dict[str, Any] = {"steps": pl.List(pl.String), "thinking": pl.String, "thinking_tokens": pl.Int32}
 _READ: dict[str, Any] = {"prm_prompt_tokens": pl.Int32, "orm_prompt_tokens": pl.Int32}
 OUTSIDE = {
     "pool": pl.Schema({**_POOL, **_STEPS, **_READ, **_SENT}),

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import itertools
 import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +73,19 @@ def stepwise_right(story: Story, solution: str) -> tuple[bool, ...]:
     return tuple(verdicts)
 
 
+def beginnings(traces: Sequence[Trace], rollouts: int) -> list[tuple[int, Trace]]:
+    """What is to be rolled out: for each trace and each of its steps but the last, ``rollouts`` times.
+
+    Gives the trace's place and its open beginning up to the step.
+    """
+    return [
+        (k, replace(trace, steps=trace.steps[: depth + 1], finish=None))
+        for k, trace in enumerate(traces)
+        for depth in range(len(trace.steps) - 1)
+        for _ in range(rollouts)
+    ]
+
+
 def label_chunk(engine: SmallEngine, plan: LabelPlan, index: int) -> tuple[list[Labelled], int]:
     """Sample and label chunk ``index``; also how many tokens the engine sampled."""
     first = index * plan.chunk
@@ -88,12 +101,7 @@ def label_chunk(engine: SmallEngine, plan: LabelPlan, index: int) -> tuple[list[
         for i, c in enumerate(sampled)
         if c.trace.complete and extract_answer(c.trace.text) is not None
     ]
-    prefixes = [
-        (k, Trace(t.problem, t.steps[: depth + 1]))
-        for k, (_, t) in enumerate(kept)
-        for depth in range(len(t.steps) - 1)
-        for _ in range(plan.rollouts)
-    ]
+    prefixes = beginnings([trace for _, trace in kept], plan.rollouts)
     rolled = engine.sample_now([Job(p, None, 1.0, next(seeds), MAX_TOKENS) for _, p in prefixes])
     spent += sum(c.cost.completion_tokens for c in rolled)
     hits: dict[tuple[int, int], list[bool]] = {}

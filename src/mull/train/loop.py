@@ -32,7 +32,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a run is: its length, its optimiser, its data seed."""
+    """What a run is: its length, its optimiser, its data seed; ``accumulate`` batches go in one update."""
 
     tokens: int
     lr: float = 4e-3
@@ -43,6 +43,7 @@ class Recipe:
     clip: float = 1.0
     save_every: int = 5
     seed: int = 1
+    accumulate: int = 1
 
 
 Loss = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -92,6 +93,7 @@ def fit(
 ) -> None:
     """Train ``model`` for ``recipe.tokens`` tokens, keeping checkpoints under ``folder``.
 
+    What needs no gradient is left alone, and batches go where the parameters are.
     ``folder/state.pt`` is the resumable state, replaced whole; ``folder/log.jsonl``
     has a row a save; ``folder/at-<tokens>`` are the checkpoints. A finished folder
     (it holds ``done``) returns at once.
@@ -100,8 +102,10 @@ def fit(
         return
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    decay = [p for p in model.parameters() if p.ndim > 1]
-    plain = [p for p in model.parameters() if p.ndim <= 1]
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    device = next(iter(trained.values())).device
+    decay = [p for p in trained.values() if p.ndim > 1]
+    plain = [p for p in trained.values() if p.ndim <= 1]
     optimiser = torch.optim.AdamW(
         [{"params": decay, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}],
         lr=recipe.lr,
@@ -110,25 +114,29 @@ def fit(
     )
     seen, index, spent = 0, 0, 0.0
     if (folder / "state.pt").exists():
-        state = torch.load(folder / "state.pt", weights_only=True)
-        model.load_state_dict(state["model"])
+        state = torch.load(folder / "state.pt", weights_only=True, map_location=device)
+        model.load_state_dict(state["model"], strict=False)
         optimiser.load_state_dict(state["optimiser"])
         seen, index, spent = state["seen"], state["index"], state["spent"]
     began = time.monotonic() - spent
     while seen < recipe.tokens:
         losses = []
         model.train()
-        for ids, targets in batches(chunk(index), recipe.batch_tokens, recipe.seed + index):
+        examples = chunk(index)
+        whole = list(rows(examples, recipe.batch_tokens, recipe.seed + index))
+        for number, (members, ids, targets) in enumerate(whole, 1):
             rate = min(1.0, seen / (recipe.warmup * recipe.tokens), (recipe.tokens - seen) / recipe.tokens)
             for group in optimiser.param_groups:
                 group["lr"] = recipe.lr * max(rate, 0.005)
-            value = loss(model, ids, targets)
-            value.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+            value = loss(model, ids.to(device), targets.to(device))
+            (value / recipe.accumulate).backward()  # type: ignore[no-untyped-call]
+            losses.append(float(value.detach()))
+            seen += sum(len(examples[i].tokens) for i in members)
+            if number % recipe.accumulate and number < len(whole):
+                continue
+            nn.utils.clip_grad_norm_(trained.values(), recipe.clip)
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
-            losses.append(float(value.detach()))
-            seen += int((ids != 0).sum())
         index += 1
         if index % recipe.save_every and seen < recipe.tokens:
             continue
@@ -140,7 +148,7 @@ def fit(
             log.write(json.dumps(row) + "\n")
         save(model, folder / f"at-{seen}")
         state = {
-            "model": model.state_dict(),
+            "model": {name: p.detach() for name, p in trained.items()},
             "optimiser": optimiser.state_dict(),
             "seen": seen,
             "index": index,

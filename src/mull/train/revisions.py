@@ -97,23 +97,28 @@ def examples_of(
     traces: Sequence[Trace], gold: str, targets: int, rng: np.random.Generator
 ) -> list[tuple[list[Trace], Trace]]:
     """(wrong traces in context, right trace) pairs from one problem's samples."""
-    from rapidfuzz.distance import Levenshtein
-
     answered = [(t, extract_answer(t.text)) for t in traces if t.complete]
     right = [t for t, answer in answered if answer is not None and is_correct(answer, gold)]
     wrong = [t for t, answer in answered if answer is not None and not is_correct(answer, gold)]
-    kept = rng.permutation(len(right))[:targets]
-    found: list[tuple[list[Trace], Trace]] = []
-    for at in kept.tolist():
-        target = right[at]
+    chosen = drawn([t.text for t in right], [t.text for t in wrong], targets, rng)
+    return [([wrong[k] for k in context], right[at]) for context, at in chosen]
+
+
+def drawn(
+    right: Sequence[str], wrong: Sequence[str], targets: int, rng: np.random.Generator
+) -> list[tuple[list[int], int]]:
+    """Examples from one problem's texts: the places of the wrong ones in context, and of the target."""
+    from rapidfuzz.distance import Levenshtein
+
+    found: list[tuple[list[int], int]] = []
+    for at in rng.permutation(len(right))[:targets].tolist():
         n = int(rng.integers(0, min(CONTEXT, len(wrong)) + 1))
         if n == 0:
-            found.append(([], target))
+            found.append(([], at))
             continue
-        distances = [Levenshtein.distance(w.text, target.text) for w in wrong]
-        nearest = int(np.argmin(distances))
+        nearest = int(np.argmin([Levenshtein.distance(text, right[at]) for text in wrong]))
         others = [k for k in rng.permutation(len(wrong)).tolist() if k != nearest][: n - 1]
-        found.append(([wrong[k] for k in others] + [wrong[nearest]], target))
+        found.append(([*others, nearest], at))
     return found
 
 

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from mull.cost import Cost, ModelSize
-from mull.engines.base import Continuation, Job
+from mull.engines.base import Continuation, Job, refuse_thinking
 from mull.engines.openai.capabilities import Capabilities, recall, remember
 from mull.engines.openai.probe import probe
 from mull.engines.openai.sampling import Run, Settings
@@ -101,7 +101,10 @@ class OpenAIEngine:
     def name(self) -> str:
         """Model, server and format, such as ``tiny at localhost:8000 (text, newline)``."""
         model = self._model or (self._found.model if self._found else "?")
-        return f"{model} at {urlsplit(self.wire.url).netloc} ({self.form.name}, {self.form.rule.name})"
+        told = [self.form.name, self.form.rule.name]
+        if (budget := self.form.budget) is not None:
+            told.append(f"thinking {budget.tokens} tokens" + (f", {budget.waits} waits" * (budget.waits > 0)))
+        return f"{model} at {urlsplit(self.wire.url).netloc} ({', '.join(told)})"
 
     @property
     def size(self) -> ModelSize:
@@ -156,10 +159,12 @@ class OpenAIEngine:
         alike: dict[tuple[Any, ...], list[int]] = {}
         for i, run in runs.items():
             job = run.job
-            alike.setdefault((run.prompt, job.steps, job.temperature, job.max_tokens), []).append(i)
+            alike.setdefault(
+                (run.prompt, job.steps, job.temperature, job.max_tokens, job.thinking), []
+            ).append(i)
         # Neighbours in this order share the longest beginnings.
         order = sorted(alike, key=lambda key: (str(key[0].messages), key[0].text, key[0].so_far))
-        parts = [part for key in order for part in self._shared(alike[key], key[2], settings)]
+        parts = [part for key in order for part in self._shared(alike[key], runs[alike[key][0]], settings)]
         made = await together(self._part([runs[i] for i in part]) for part in parts)
         for part, found_here in zip(parts, made, strict=True):
             done.update(zip(part, found_here, strict=True))
@@ -172,20 +177,28 @@ class OpenAIEngine:
     def _seed(self, job: Job, settings: Settings) -> int | None:
         return job.seed if self._seeded and settings.route.seed else None
 
-    def _shared(self, alike: list[int], temperature: float, settings: Settings) -> list[list[int]]:
+    def _shared(self, alike: list[int], one: Run, settings: Settings) -> list[list[int]]:
         """Alike jobs, cut into those that share a request."""
         route = settings.route
         # Seeds would be the request's, not the job's; greedy choices are refused by some servers;
         # usage of one choice would leave the others' tokens unknown.
-        share = (
-            route.choices and route.choices_counted and temperature > 0 and not (self._seeded and route.seed)
-        )
+        counted = bool(route.choices and route.choices_counted) and not (self._seeded and route.seed)
+        share = counted and one.job.temperature > 0 and not one.thinks_first
         size = MOST_CHOICES if share else 1
         return [alike[at : at + size] for at in range(0, len(alike), size)]
 
     def _check(self, job: Job, settings: Settings) -> None:
         """:class:`MullError` where the server lacks what the job needs."""
         route, kind = settings.route, "chat" if self.form.chat else "text"
+        if not self.form.thinks:
+            refuse_thinking([job], self.name)
+        held = job.thinking if job.thinking is not None else self.form.budget
+        if held is not None and not job.trace.steps and route.continues in ("no", "not shown"):
+            raise MullError(
+                f"{settings.model!r} at {self.wire.url} cannot have its thinking held to a budget: a {kind} "
+                f"request cannot continue an assistant's message there (capability 'continues': "
+                f"{route.continues}); use a text format if the server has completions, or no budget"
+            )
         if (job.steps is not None or job.trace.steps) and route.continues in ("no", "not shown"):
             raise MullError(
                 f"{settings.model!r} at {self.wire.url} cannot do step search: a {kind} request cannot "
@@ -209,7 +222,7 @@ class OpenAIEngine:
                 why = self._said(error)
                 return [run.fail(why, first=run is lead) for run in runs]
             for place, run in enumerate(runs):
-                run.take(found.choices[place], found.usage, tokens[place], first=place == 0)
+                run.take(found.choices[place], found.usage, tokens[place], first=place == 0, alone=False)
         return await together(self._run(run) for run in runs)
 
     async def _run(self, run: Run) -> Continuation:

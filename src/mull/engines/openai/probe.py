@@ -16,9 +16,9 @@ from typing import Any
 
 from mull.engines.openai import asking, reply
 from mull.engines.openai.capabilities import Capabilities, Continues, Route, Stop
-from mull.engines.openai.reply import Reply, Usage
+from mull.engines.openai.reply import Choice, Reply, Usage
 from mull.engines.openai.wire import Failed, Gone, Refused, Wire
-from mull.engines.prompts import Message, Prompt
+from mull.engines.prompts import Marks, Message, Prompt
 from mull.errors import MullError
 
 #: A problem of the small world, which any model can say something about.
@@ -94,6 +94,8 @@ class _Prober:
     model: str
     prompt: Prompt
     why: str = ""
+    #: Whether the server gives thinking in a field of its own, without the marks that were sampled.
+    apart: bool = False
 
     @property
     def chat(self) -> bool:
@@ -104,10 +106,16 @@ class _Prober:
     ) -> Reply | None:
         """One request's answer, None if the server refuses it or answers rubbish (``why`` then says so)."""
         how = {"limit": LENGTH, "temperature": 0.0} | how
-        sent = asking.body(self.model, replace(self.prompt, so_far=so_far), route, **how) | (extra or {})
+        if self.apart and so_far:
+            so_far = Marks().open + ("" if so_far[0].isspace() else "\n") + so_far
+        given = replace(self.prompt, so_far=so_far)
+        sent = asking.body(self.model, given, route, **how) | (extra or {})
         try:
-            found = await self.wire.post(asking.path(self.chat), sent)
-            return reply.read(found, chat=self.chat)
+            found = reply.read(await self.wire.post(asking.path(self.chat), sent), chat=self.chat)
+            # What is thinking and what is not makes no difference to what the server can do.
+            self.apart = self.apart or any(c.thinking for c in found.choices)
+            choices = (replace(c, text=_as_sampled(c), thinking="") for c in found.choices)
+            return replace(found, choices=tuple(choices))
         except Gone as error:
             raise MullError(str(error)) from None
         except Refused as error:
@@ -163,7 +171,9 @@ class _Prober:
         """Log-probabilities and token ids; echoed and the prompt's."""
         asking_for = replace(route, logprobs=True)
         plain = await self.ask(asking_for, logprobs=True, limit=8)
-        if plain is None or not reply.aligned(plain.choices[0]):
+        if plain is None or not (
+            reply.aligned(plain.choices[0]) or (self.apart and _spelt(plain.choices[0]))
+        ):
             return replace(route, logprobs=False)
         sure = all(piece.logprob is not None for piece in plain.choices[0].pieces)
         route = replace(route, logprobs=sure)
@@ -276,6 +286,20 @@ class _Prober:
         except (Refused, Failed):
             return replace(route, stream=False)
         return replace(route, stream=parts > 1, stream_usage=usage is not None)
+
+
+def _as_sampled(choice: Choice) -> str:
+    """Thinking and solution as one text, with the mark between them that a server takes out."""
+    between = Marks().close if choice.thinking and choice.text else ""
+    return choice.thinking + between + choice.text
+
+
+def _spelt(choice: Choice) -> bool:
+    """Whether the pieces spell the answer but for the marks of thinking, which a server takes out of it."""
+    texts = [b"".join(piece.spells for piece in choice.pieces).decode(errors="replace"), choice.text]
+    for mark in (Marks().open, Marks().close):
+        texts = [text.replace(mark, " ") for text in texts]
+    return bool(choice.pieces) and texts[0].split() == texts[1].split()
 
 
 def _seeded(drawn: list[str]) -> bool:

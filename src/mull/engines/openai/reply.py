@@ -39,7 +39,8 @@ class Piece:
 class Choice:
     """One continuation. ``stop`` is the stop text that ended it where the server says so.
 
-    ``pieces`` are empty unless the server gave log-probabilities. Of a stream ``parts`` is the
+    ``thinking`` is what the server gave in a field of its own; thinking in the text is not told apart
+    here. ``pieces`` are empty unless the server gave log-probabilities. Of a stream ``parts`` is the
     number of its parts with text.
     """
 
@@ -48,15 +49,20 @@ class Choice:
     stop: str | None = None
     pieces: tuple[Piece, ...] = ()
     parts: int = 0
+    thinking: str = ""
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens as the server counts them: prompt, of these cached (None: it does not say), completion."""
+    """Tokens as the server counts them: prompt, of these cached (None: it does not say), completion.
+
+    ``thinking`` are those of the completion that were spent thinking, None where it does not say.
+    """
 
     prompt: int
     cached: int | None
     completion: int
+    thinking: int | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,16 @@ def _choice(given: dict[str, Any], chat: bool) -> Choice:
     if text is None:
         where = "message.content" if chat else "text"
         raise Failed(f"the server's answer has no text in choices[].{where}; there are {sorted(given)}")
-    return Choice(text, finish(given.get("finish_reason")), stop_text(given), tuple(pieces(given)))
+    thought = _thinking(given, "message") if chat else ""
+    ending = finish(given.get("finish_reason"))
+    return Choice(text, ending, stop_text(given), tuple(pieces(given)), thinking=thought)
+
+
+def _thinking(given: dict[str, Any], within: str) -> str:
+    """The thinking in a field of its own: ``reasoning_content`` (DeepSeek, SGLang), ``reasoning`` (vLLM)."""
+    message = given.get(within)
+    found = message if isinstance(message, dict) else {}
+    return next((found[f] for f in ("reasoning_content", "reasoning") if isinstance(found.get(f), str)), "")
 
 
 def _text(given: dict[str, Any], within: str | None) -> str | None:
@@ -148,11 +163,21 @@ def usage(answer: dict[str, Any]) -> Usage | None:
         return None
     details = given.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, dict) else None
-    return Usage(prompt, cached if isinstance(cached, int) else None, completion)
+    details = given.get("completion_tokens_details")
+    thinking = details.get("reasoning_tokens") if isinstance(details, dict) else None
+    return Usage(
+        prompt,
+        cached if isinstance(cached, int) else None,
+        completion,
+        thinking if isinstance(thinking, int) else None,
+    )
 
 
 def part(event: dict[str, Any], *, chat: bool) -> tuple[str, str | None, list[Piece]]:
-    """Text, ending (None: goes on) and sampled tokens of one event of a stream of one choice."""
+    """Text, ending (None: goes on) and sampled tokens of one event of a stream of one choice.
+
+    Thinking in a field of its own is text here: a stream is read where a trace is continued.
+    """
     if "error" in event:
         raise Failed(f"the server broke off: {event['error']}")
     listed = event.get("choices")
@@ -161,7 +186,10 @@ def part(event: dict[str, Any], *, chat: bool) -> tuple[str, str | None, list[Pi
     if not listed:
         return "", None, []
     given = listed[0]
-    text = _text(given, ("delta" if "delta" in given else "message") if chat else None)
+    within = ("delta" if "delta" in given else "message") if chat else None
+    text = _text(given, within)
+    if within is not None:
+        text = _thinking(given, within) + (text or "")
     word = given.get("finish_reason")
     return text or "", None if word is None else finish(word), list(pieces(given))
 

@@ -8,7 +8,7 @@ cut off at a stop is put back, so a trace's text is what the model wrote.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -17,9 +17,11 @@ from mull.engines.base import Continuation, Job
 from mull.engines.openai import asking, reply
 from mull.engines.openai.capabilities import Route
 from mull.engines.openai.reply import Choice, Piece, Reply, Usage
+from mull.engines.openai.thinking import split, think
 from mull.engines.openai.wire import Failed, Wire
 from mull.engines.prompts import Format, Prompt
-from mull.trace import Finish, Step
+from mull.errors import MullError
+from mull.trace import Finish, Step, ThinkingBudget
 
 #: Answers of white space alone that are put up with, one after the other.
 MOST_BLANK = 3
@@ -38,11 +40,26 @@ class Settings:
     logprobs: bool
     notes: Counter[str] = field(default_factory=Counter)
 
-    async def ask(self, prompt: Prompt, job: Job, limit: int, seed: int | None, n: int = 1) -> Reply:
-        """One request for ``n`` continuations of the prompt; by stream where steps need that."""
-        stepwise = job.steps is not None
-        by_stops = stepwise and self.route.step_by_stops
-        stops = (self.format.rule.stops if by_stops else ()) + self.format.stops
+    async def ask(
+        self,
+        prompt: Prompt,
+        job: Job,
+        limit: int,
+        seed: int | None,
+        n: int = 1,
+        *,
+        thinking: bool = False,
+    ) -> Reply:
+        """One request for ``n`` continuations of the prompt; by stream where steps need that.
+
+        With ``thinking`` it goes on to the end of the thinking. Thinking in a field of its own is text
+        wherever a trace is continued: then the server cannot know what is what.
+        """
+        form = self.format
+        part = thinking or job.steps is not None
+        by_stops = part and self.route.step_by_stops
+        ends = (form.marks.close,) if thinking else form.rule.stops
+        stops = (ends if by_stops else ()) + (() if thinking else form.stops)
         sent = asking.body(
             self.model,
             prompt,
@@ -54,9 +71,10 @@ class Settings:
             n=n,
             logprobs=self.logprobs,
         )
-        path, chat = asking.path(self.format.chat), self.format.chat
-        if stepwise and not by_stops:
-            found = await self.wire.stream(path, sent, _Stream(self, prompt.so_far, chat).read)
+        path, chat = asking.path(form.chat), form.chat
+        if part and not by_stops and self.route.stream:
+            over = form.marks.closed if thinking else form.rule.ended
+            found = await self.wire.stream(path, sent, _Stream(self, prompt.so_far, chat, over).read)
         else:
             found = reply.read(await self.wire.post(path, sent), chat=chat)
         reply.check_model(found, self.model)
@@ -64,7 +82,15 @@ class Settings:
             raise Failed(
                 f"the server gave {len(found.choices)} choices where {n} were asked for; probe it again"
             )
-        own = (replace(c, text=self.own(c.text, prompt.so_far)) for c in found.choices)
+        choices = found.choices
+        if prompt.so_far or part:
+            if job.steps is not None and not form.thinks and any(c.thinking for c in choices):
+                raise MullError(
+                    f"{self.model!r} thinks before its solution, so its steps cannot be told apart: name it "
+                    'with thinking = "<think>...</think>"'
+                )
+            choices = tuple(replace(c, text=c.thinking + c.text, thinking="") for c in choices)
+        own = (replace(c, text=self.own(c.text, prompt.so_far)) for c in choices)
         return replace(found, choices=tuple(own))
 
     def own(self, text: str, given: str) -> str:
@@ -114,13 +140,13 @@ class Settings:
 
 
 class _Stream:
-    """Reads one streamed choice as far as it is wanted: to the end of a step."""
+    """Reads one streamed choice as far as it is wanted: until ``over`` says so, at a step's end or such."""
 
-    def __init__(self, settings: Settings, given: str, chat: bool) -> None:
-        self.settings, self.given, self.chat = settings, given, chat
+    def __init__(self, settings: Settings, given: str, chat: bool, over: Callable[[str], bool]) -> None:
+        self.settings, self.given, self.chat, self.over = settings, given, chat, over
 
     async def read(self, events: AsyncIterator[dict[str, Any]]) -> Reply:
-        """The choice so far when its first step has ended, else the whole."""
+        """The choice so far when it is over, else the whole."""
         text, model, parts = "", "", 0
         finish: str | None = None
         stop: str | None = None
@@ -132,10 +158,7 @@ class _Stream:
             model = model or str(event.get("model") or "")
             usage = reply.usage(event) or usage
             finish = ended or finish
-            if (
-                finish is None
-                and self.settings.format.rule.end(self.settings.own(text, self.given)) is not None
-            ):
+            if finish is None and self.over(self.settings.own(text, self.given)):
                 choice = Choice(text, "stop", pieces=tuple(found), parts=parts)
                 return Reply(model, (choice,), usage)
         if finish is None:
@@ -156,23 +179,61 @@ class Run:
         self.cost = Cost()
         self.asked = 0
         self.done: Continuation | None = None
+        form, fresh = settings.format, not job.trace.steps and job.trace.thinking is None
+        self.thinking = job.trace.thinking
+        self.budget = (job.thinking or form.budget) if form.thinks and fresh else None
+        #: Whether the thinking is asked for by itself first; else it comes with the solution, if at all.
+        self.thinks_first = form.thinks and fresh and (self.budget is not None or job.steps is not None)
+        self.whole = fresh and not self.thinks_first
 
     async def go(self) -> Continuation:
         """Ask until the job is done."""
+        if self.thinks_first:
+            await self.think()
         while self.done is None:
             made = "".join(step.text for step in self.steps) + "".join(c.text for c in self.fragment)
             prompt = replace(self.prompt, so_far=self.prompt.so_far + made)
-            # Later requests of a job draw with other seeds: the same one would repeat itself.
-            seed = None if self.seed is None else self.seed + 0x9E3779B1 * self.asked
+            seed = self.seed_of(self.asked)
             found = await self.settings.ask(prompt, self.job, self.left, seed)
             self.take(found.choices[0], found.usage, self.settings.completions(found)[0])
         return self.done
 
-    def take(self, choice: Choice, usage: Usage | None, completion: int, first: bool = True) -> None:
-        """Add one answer to the job."""
+    def seed_of(self, request: int) -> int | None:
+        """The seed of a request: later ones of a job draw with others, as the same would repeat itself."""
+        return None if self.seed is None else self.seed + 0x9E3779B1 * request
+
+    async def think(self) -> None:
+        """Have the model think first, and show that before the solution."""
+        settings, marks = self.settings, self.settings.format.marks
+
+        async def ask(so_far: str, limit: int, number: int) -> Reply:
+            prompt = replace(self.prompt, so_far=so_far)
+            return await settings.ask(prompt, self.job, limit, self.seed_of(number), thinking=True)
+
+        def price(found: Reply) -> tuple[Cost, int]:
+            self.asked += 1
+            count = settings.completions(found)[0]
+            cost = settings.cost(found.usage, count)
+            self.cost += cost
+            return cost, count
+
+        found = await think(ask, price, marks, self.budget or ThinkingBudget(self.job.max_tokens))
+        self.thinking = found.thinking
+        self.prompt = replace(self.prompt, so_far=marks.shown(found.thinking.text))
+        if self.budget is None:
+            self.left -= found.spent
+            if self.left <= 0:
+                self.finish("length")
+
+    def take(
+        self, choice: Choice, usage: Usage | None, completion: int, first: bool = True, alone: bool = True
+    ) -> None:
+        """Add one answer to the job; ``alone`` if the ``usage`` is of this choice only."""
         self.asked += 1
         self.cost += self.settings.cost(usage, completion, first)
         self.left -= completion
+        if self.whole and self.asked == 1:
+            choice, self.thinking = split(choice, self.settings.format, usage if alone else None)
         rule, before = self.settings.format.rule, "".join(c.text for c in self.fragment)
         choice, ending = ended(choice, before, self.settings.format, self.job.steps is not None)
         self.fragment.append(choice)
@@ -203,7 +264,8 @@ class Run:
 
     def finish(self, finish: Finish | None) -> None:
         """End the job."""
-        self.done = Continuation(self.job.trace.then(tuple(self.steps), finish), self.cost)
+        trace = replace(self.job.trace, thinking=self.thinking)
+        self.done = Continuation(trace.then(tuple(self.steps), finish), self.cost)
 
     def fail(self, why: str, first: bool = True) -> Continuation:
         """End the job with an error; the steps that it has got are dropped, their cost is not.

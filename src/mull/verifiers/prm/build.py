@@ -56,13 +56,13 @@ def _reward_model(given: Table) -> Verifier:
         raise MullError(
             f"verifier {adapter.name!r} needs either 'path' (a checkpoint) or 'url' (a vLLM server)"
         )
-    limit = given.whole("max_tokens", 0) or None
+    limit, thinking = given.whole("max_tokens", 0) or None, given.flag("thinking")
     if given.has("url"):
         settings = _server(given)
         tokenizer = Tokenizer.load(given.text("tokenizer"))
         model = given.maybe("model")
         served = ServedModel(model=model, limit=limit, outcome=adapter.kind == "outcome", **settings)
-        return RewardModel(adapter, tokenizer, served)
+        return RewardModel(adapter, tokenizer, served, thinking=thinking)
     path = given.text("path")
     tokenizer = Tokenizer.load(given.text("tokenizer", path))
     settings = {
@@ -73,7 +73,8 @@ def _reward_model(given: Table) -> Verifier:
     }
     given.done()  # before a checkpoint of many gigabytes is read
     adapter.check(tokenizer)
-    return RewardModel(adapter, tokenizer, LocalModel.load(path, adapter, tokenizer, limit=limit, **settings))
+    local = LocalModel.load(path, adapter, tokenizer, limit=limit, **settings)
+    return RewardModel(adapter, tokenizer, local, thinking=thinking)
 
 
 def _server(given: Table) -> dict[str, Any]:

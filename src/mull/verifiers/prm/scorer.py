@@ -19,17 +19,23 @@ from mull.verifiers.prm.tokens import Tokenizer
 
 
 class RewardModel:
-    """Implements :class:`mull.verifiers.base.Verifier`; ``kind`` is "process" or "outcome"."""
+    """Implements :class:`mull.verifiers.base.Verifier`; ``kind`` is "process" or "outcome".
 
-    def __init__(self, adapter: Adapter, tokenizer: Tokenizer, backend: Backend) -> None:
+    With ``thinking`` it is shown what a thinking model thought, as the beginning of the first step.
+    """
+
+    def __init__(
+        self, adapter: Adapter, tokenizer: Tokenizer, backend: Backend, *, thinking: bool = False
+    ) -> None:
         adapter.check(tokenizer)
         self.adapter, self.tokenizer, self.backend = adapter, tokenizer, backend
         self.kind: Need = adapter.kind
+        self.thinking = thinking
 
     @property
     def name(self) -> str:
         """Model and adapter, such as ``Qwen2.5-Math-PRM-7B (qwen2.5-math-prm)``."""
-        return f"{self.backend.name} ({self.adapter.name})"
+        return f"{self.backend.name} ({self.adapter.name}{', shown the thinking' * self.thinking})"
 
     @property
     def size(self) -> ModelSize:
@@ -38,7 +44,10 @@ class RewardModel:
 
     def encode(self, trace: Trace) -> Encoded:
         """What the model is shown for a trace; raises :class:`Unfit`."""
-        return self.adapter.encode(self.tokenizer, trace.problem.prompt, [step.text for step in trace.steps])
+        steps = [step.text for step in trace.steps]
+        if self.thinking and trace.thinking is not None and steps:
+            steps[0] = f"{trace.thinking.text.strip()}\n\n{steps[0]}"
+        return self.adapter.encode(self.tokenizer, trace.problem.prompt, steps)
 
     async def score(self, traces: Sequence[Trace]) -> list[Verdict]:
         """One verdict a trace, in order."""

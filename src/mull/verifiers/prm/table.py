@@ -40,6 +40,13 @@ class Table:
             )
         return found
 
+    def flag(self, name: str) -> bool:
+        """True or false; false if it is not there."""
+        found = self._get(name, False)
+        if not isinstance(found, bool):
+            raise MullError(f"{self.what}: {name!r} must be true or false, not {found!r}")
+        return found
+
     def number(self, name: str, default: float, *, zero: bool = False) -> float:
         """A positive number, or with ``zero`` one that may be 0."""
         found = self._get(name, default)

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,29 @@ def read(path: Path, key: str, schema: pl.Schema) -> pl.DataFrame:
     if frame.schema != schema:
         raise MullError(f"{path} has other columns than this version of mull writes; {advice}")
     return frame
+
+
+def count_replayed(shard: Path, counts: Mapping[str, int]) -> None:
+    """Add to what of a shard came from a record of answers: in a file beside it, whose bytes stay the same."""
+    if counts:
+        before = replayed(shard)
+        total = {name: count + before.get(name, 0) for name, count in counts.items()}
+        write_text(_replayed(shard), json.dumps(total) + "\n")
+
+
+def replayed(shard: Path) -> dict[str, int]:
+    """How much of a shard came from a record of answers; empty if nothing did."""
+    try:
+        found: dict[str, int] = json.loads(_replayed(shard).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError):
+        raise MullError(f"{_replayed(shard)} cannot be read; delete it (it holds counts alone)") from None
+    return found
+
+
+def _replayed(shard: Path) -> Path:
+    return shard.with_name(f"{shard.name}.replayed")
 
 
 def remove(path: Path) -> None:

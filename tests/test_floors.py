@@ -36,6 +36,7 @@ LAZY = {
     "engines/local/engine.py",
     "engines/local/kv.py",
     "engines/local/loading.py",
+    "engines/vllm.py",
     "verifiers/certainty.py",
     "verifiers/prm/head.py",
     "verifiers/prm/local.py",

@@ -1,4 +1,4 @@
-"""The transformers engine, held against the built-in engine on the small world's proposer, and on chat models."""
+"""The transformers engine against the built-in engine on the small world's proposer, and on chat models."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ from mull.tiny.load import checkpoint, problems
 from mull.trace import Step, Trace
 from mull.verifiers.small import SmallVerifier
 
-torch = pytest.importorskip("torch", reason="models in this process need torch (extra 'local')")
+pytest.importorskip("torch", reason="models in this process need torch (extra 'local')")
 pytest.importorskip("transformers", reason="models in this process need transformers (extra 'local')")
+import torch
+
 from mull.engines.local import TransformersEngine, checkpoint_size
 
 TEXT = FORMATS["text"]
-PROBLEMS = problems(count=12)
+PROBLEMS = problems(count=8)
 SMALL = SmallEngine.load(checkpoint("proposer"))
 
 
@@ -55,32 +57,33 @@ def same(one: list[Continuation], other: list[Continuation]) -> int:
 
 
 def test_greedy_solutions_costs_and_logprobs_are_the_built_in_engine_s():
-    wanted = SMALL.fresh().sample_now(jobs(12, 0.0))
-    found = engine(batch=5).sample_now(jobs(12, 0.0))
-    assert same(found, wanted) == 12
+    wanted = SMALL.fresh().sample_now(jobs(6, 0.0))
+    found = engine(batch=5).sample_now(jobs(6, 0.0))
+    assert same(found, wanted) == 6
     assert all(
-        [s.tokens for s in f.trace.steps] == [s.tokens for s in w.trace.steps] for f, w in zip(found, wanted)
+        [s.tokens for s in f.trace.steps] == [s.tokens for s in w.trace.steps]
+        for f, w in zip(found, wanted, strict=True)
     )
     assert [f.cost for f in found] == [w.cost for w in wanted]
 
 
 def test_sampled_solutions_are_the_built_in_engine_s_given_its_seeds():
-    wanted = SMALL.fresh().sample_now(jobs(6, 1.0, each=8))
-    found = engine(batch=20).sample_now(jobs(6, 1.0, each=8))
-    assert same(found, wanted) >= 46, "all but what a tie in the last bits may decide"
-    assert len({f.trace.text for f in found}) > 20
+    wanted = SMALL.fresh().sample_now(jobs(4, 1.0, each=6))
+    found = engine(batch=20).sample_now(jobs(4, 1.0, each=6))
+    assert same(found, wanted) == 24, "all but what a tie in the last bits may decide"
+    assert len({f.trace.text for f in found}) > 8
     # The prompt is paid for once.
-    assert sum(f.cost.cached_tokens == 0 for f in found) == 6
+    assert sum(f.cost.cached_tokens == 0 for f in found) == 4
     warm = engine().sample_now(jobs(3, 0.5, each=4))
     assert same(warm, SMALL.fresh().sample_now(jobs(3, 0.5, each=4))) >= 11
 
 
 def test_a_result_does_not_depend_on_batch_mates():
-    asked = jobs(6, 1.0, each=4)
+    asked = jobs(4, 1.0, each=3)
     together = engine(batch=16).sample_now(asked)
     apart = engine()
-    assert same([apart.sample_now([job])[0] for job in asked], together) >= 23
-    assert same(engine(batch=3).sample_now(asked[::-1])[::-1], together) >= 23
+    assert same([apart.sample_now([job])[0] for job in asked], together) >= 11
+    assert same(engine(batch=3).sample_now(asked[::-1])[::-1], together) >= 11
 
 
 def test_step_by_step_is_the_whole_and_prefixes_are_not_computed_again():
@@ -150,7 +153,7 @@ def test_a_call_that_is_cancelled_stops_computing():
     model = engine()
 
     async def go() -> None:
-        call = asyncio.create_task(model.sample(jobs(12, 1.0, each=40)))
+        call = asyncio.create_task(model.sample(jobs(8, 1.0, each=40)))
         await asyncio.sleep(0.3)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):

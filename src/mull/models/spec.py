@@ -54,7 +54,7 @@ class ModelSpec:
     by the library that ``backend`` names ("transformers", "vllm"; a name at Hugging Face will do then):
 
     - ``format``, ``steps``, ``ask``, ``system``: as for a server, below;
-    - ``dtype`` ("auto": the checkpoint's), ``max_length`` (tokens a sequence; None: as many as it has positions);
+    - ``dtype`` ("auto": the checkpoint's), ``max_length`` (tokens a sequence; None: all positions);
     - transformers: ``device`` ("auto", "cpu", "cuda", "cuda:1"), ``batch`` (sequences side by side);
     - vllm: ``memory`` (share of the GPU's memory), ``eager`` (no compilation), ``tensor_parallel`` (GPUs).
 

@@ -147,7 +147,7 @@ class Study:
 
     @property
     def measurable(self) -> bool:
-        """Whether its engine may be asked by a process beside the one that records: nothing large is loaded."""
+        """Whether its engine may be asked by a process beside the one that records: none is loaded."""
         engine = self.engine
         return isinstance(engine, str) or (engine.replay is None and (engine.own or engine.served))
 

@@ -175,7 +175,7 @@ def read(path: Path, key: str, schema: pl.Schema) -> pl.DataFrame:
 
 
 def count_replayed(shard: Path, counts: Mapping[str, int]) -> None:
-    """Add to what of a shard came from a record of answers: in a file beside it, whose bytes stay the same."""
+    """Add to what of a shard came from a record of answers: in a file beside it, which is no part of it."""
     if counts:
         before = replayed(shard)
         total = {name: count + before.get(name, 0) for name, count in counts.items()}

@@ -149,19 +149,15 @@ class TransformersEngine:
         """The job as a task, or its result where there is nothing to sample."""
         if (found := at_once(job)) is not None:
             return found
-        prompt = self.speller.prompt(job.trace)
-        if not prompt:
+        ids, cuts = self.speller.ids(job.trace)
+        if not ids:
             return _failed(job, "the prompt is empty: it has no tokens")
-        ids, cuts = prompt, [len(prompt)]
-        for step in self.speller.steps(job.trace, prompt):
-            ids += step
-            cuts.append(len(ids))
         room = job.max_tokens if self._room is None else min(self._room - len(ids), job.max_tokens)
         if room <= 0:
             return _failed(
                 job, f"context too long: {len(ids)} tokens leave no room in {self._room} positions"
             )
-        return Task(index, job, ids, tuple(cuts), room)
+        return Task(index, job, ids, cuts, room)
 
 
 def _failed(job: Job, why: str) -> Continuation:

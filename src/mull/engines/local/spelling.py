@@ -44,7 +44,7 @@ class Speller:
     def _rendered(self, prompt: Prompt) -> str:
         if not getattr(self._tokenizer, "chat_template", None):
             raise MullError(
-                f"the checkpoint has no chat template, which format {self.form.name!r} needs; use a text format"
+                f"the checkpoint has no chat template, as format {self.form.name!r} needs; use a text format"
             )
         listed = [{"role": m.role, "content": m.content} for m in prompt.messages]
         try:
@@ -67,6 +67,18 @@ class Speller:
             found.append(ids)
             before = [*before, *ids][-_CONTEXT:]
         return found
+
+    def ids(self, trace: Trace) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """A trace's ids, prompt and all, and after how many of them the prompt and every step end.
+
+        No ids for a prompt without any token.
+        """
+        prompt = self.prompt(trace)
+        found, ends = prompt, [len(prompt)]
+        for step in self.steps(trace, prompt) if prompt else ():
+            found += step
+            ends.append(len(found))
+        return found, tuple(ends)
 
     def _text(self, before: Sequence[int], ids: Sequence[int]) -> str:
         spelling = Spelling(self, before)
@@ -139,7 +151,11 @@ class Writing:
         self.text += added
         self._look(added)
         if self.over is None and (last or full):
-            self.over, self.kept = "stop" if last else "length", len(self.text)
+            self.end("stop" if last else "length")
+
+    def end(self, how: str) -> None:
+        """Say that nothing more will come, though no token told so."""
+        self.over, self.kept = how, len(self.text)
 
     def _look(self, added: str) -> None:
         """Whether a wanted step's end, or a text that ends the solution, is there now."""

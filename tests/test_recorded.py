@@ -145,7 +145,9 @@ def test_a_miss_without_an_engine_names_the_request(tmp_path: Path):
         RecordedEngine(Record(tmp_path), "m")
     sample(RecordedEngine(Record(tmp_path), "m", Counting()), JOB)
     alone = RecordedEngine(reopened(tmp_path), "m")
-    wanted = r"no answer to 'What is 2 \+ 3\?' \(1 step, temperature 1, seed 7, at most 50 tokens; key [0-9a-f]{32}\)"
+    wanted = (
+        r"no answer to 'What is 2 \+ 3\?' \(1 step, temperature 1, seed 7, at most 50 tokens; key \w{32}\)"
+    )
     with pytest.raises(MullError, match=wanted):
         sample(alone, replace(JOB, steps=1))
 
@@ -180,7 +182,7 @@ def test_half_a_line_at_the_end_is_passed_over_and_other_damage_is_an_error(tmp_
             Record(tmp_path)
     file.write_bytes(whole)
     opened = Record(tmp_path)
-    file.write_bytes(whole.replace(b"is 1", b"is 7"))
+    file.write_bytes(whole.replace(b"is 2", b"is 7"))
     with pytest.raises(MullError, match="has been changed since"):
         sample(RecordedEngine(opened, "m"), JOB)
 

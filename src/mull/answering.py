@@ -118,7 +118,7 @@ def ask(
         found = _answer(problem, arm, None, result, notes, _served(using))
     if count := _replayed(using) - before:
         where = using.engine.record.folder if isinstance(using.engine, RecordedEngine) else ""
-        note = f"{count} answers came from the record in {where}: their cost is what they cost when they were made"
+        note = f"{count} answers came from the record in {where}, at the cost of when they were made"
         found = replace(found, events=(*found.events, note))
     return found
 

@@ -42,8 +42,9 @@ def usage(recorded: Recorded) -> dict[str, Any] | None:
     total["dollars"] = None if None in priced else sum(priced)
     counts = [store.replayed(recorded.shard(unit)) for unit in recorded.units]
     if any(counts):
-        names = dict.fromkeys(name for found in counts for name in found)
-        total["replayed"] = {name: sum(found.get(name, 0) for found in counts) for name in names}
+        total["replayed"] = {
+            name: sum(found.get(name, 0) for found in counts) for name in ("answers", *_COUNTS)
+        }
     for row in (total, *listed):
         row["cache_hit_rate"] = row["cached_tokens"] / row["prompt_tokens"] if row["cached_tokens"] else None
     return {**total, "by": listed}

@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -177,8 +178,7 @@ def read(path: Path, key: str, schema: pl.Schema) -> pl.DataFrame:
 def count_replayed(shard: Path, counts: Mapping[str, int]) -> None:
     """Add to what of a shard came from a record of answers: in a file beside it, which is no part of it."""
     if counts:
-        before = replayed(shard)
-        total = {name: count + before.get(name, 0) for name, count in counts.items()}
+        total = dict(Counter(replayed(shard)) + Counter(counts))
         write_text(_replayed(shard), json.dumps(total) + "\n")
 
 

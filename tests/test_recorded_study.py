@@ -37,7 +37,7 @@ def test_a_study_is_repeated_from_the_record_to_the_bit_without_a_server(
         url = server.url
     usage = first["usage"]
     replayed = usage.get("replayed", {"answers": 0, "requests": 0})
-    # The pool's first sample is the greedy arm's at no other seed and temperature: hardly anything comes twice.
+    # Hardly any request comes twice in one study.
     assert replayed["requests"] < usage["requests"] / 4
     assert second["usage"]["replayed"]["requests"] == second["usage"]["requests"]
     assert second["usage"]["replayed"]["completion_tokens"] == second["usage"]["completion_tokens"]

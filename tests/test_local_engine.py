@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
+from mull.cli import main
 from mull.cost import Cost
 from mull.drive import Driver, Task
 from mull.engines.base import Continuation, Job
@@ -16,6 +19,7 @@ from mull.engines.prompts import FORMATS, RULES, Format
 from mull.engines.small import SmallEngine
 from mull.errors import MullError
 from mull.problems import Problem
+from mull.seeds import seed_for
 from mull.strategies.base import Arm
 from mull.tiny.load import checkpoint, problems
 from mull.trace import Step, Trace
@@ -303,3 +307,44 @@ def test_a_model_that_gives_no_numbers_is_a_failure(chat: Path):
     (found,) = model.sample_now([Job(Trace(PROBLEMS[0]), None, 1.0, 0, 4)])
     assert found.trace.finish == "error" and "not a number" in found.trace.error
     assert found.cost != Cost()
+
+
+def test_a_backend_is_named_in_a_study_estimated_and_recorded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    folder = checkpoint("proposer")
+    text = f"""
+name = "local"
+pool = 4
+max_tokens = 100
+engine = {{ path = "{folder}", backend = "transformers", device = "cpu", record = "answers" }}
+verifiers = {{ prm = "tiny" }}
+problems = {{ source = "tiny", count = 10 }}
+"""
+    (tmp_path / "local.toml").write_text(text)
+    command = ["study", str(tmp_path / "local.toml"), "--out", str(tmp_path / "out")]
+    assert main([*command, "--dry-run", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["total"]["flops"] > 0, "the size is read off the files"
+    assert main([*command, "--measure", "4"]) == 1
+    assert "would be loaded twice" in capsys.readouterr().err
+    assert main([*command, "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["study"]["engine"] == "proposer by transformers (text, newline)"
+    assert summary["usage"]["requests"] == 40 and "incomplete" not in summary
+    frame = pl.read_parquet(tmp_path / "out" / "shards" / "*.parquet")
+    wanted = SMALL.fresh().sample_now(
+        [
+            Job(Trace(p), None, 1.0, seed_for(0, p.id, Arm("single", 1), 0, i), 100)
+            for p in problems(count=10)
+            for i in range(4)
+        ]
+    )
+    texts = {(row["problem"], row["sample"]): row["text"] for row in frame.to_dicts()}
+    pairs = [(made.trace.problem.id, i % 4, made.trace.text) for i, made in enumerate(wanted)]
+    assert sum(texts[name, i] == text for name, i, text in pairs) >= 39
+    # Without the engine, from the record.
+    (tmp_path / "local.toml").write_text(text.replace("record =", "replay ="))
+    again = ["study", str(tmp_path / "local.toml"), "--out", str(tmp_path / "again"), "--json"]
+    assert main(again) == 0
+    assert json.loads(capsys.readouterr().out)["usage"]["replayed"]["requests"] == 40

@@ -67,6 +67,7 @@ class Batch:
         self.computed_tokens = 0
         self.rows: list[_Row] = []
         self.cache: Layers = []
+        self.live: Any = None  # the same as the library has it, as long as the rows stay
         self.pads: list[int] = []  # of each row, positions of the cache on the left that are not its own
 
     def go(self, over: Callable[[], bool]) -> None:
@@ -104,23 +105,30 @@ class Batch:
         """The logits after the last token of every row, [rows, vocabulary]."""
         last = [row.writing.ids[-1] if row.writing.ids else row.task.ids[-1] for row in self.rows]
         places = [len(row.task.ids) + len(row.writing.ids) - 1 for row in self.rows]
-        found = self._pass(self.model, self.cache, self.pads, [[token] for token in last], places)
-        self.cache = kv.taken(found.past_key_values, kv.length(self.cache) + 1)
+        length = kv.length(self.cache)
+        if self.live is None:
+            self.live = kv.given(self.cache)
+        found = self._pass(self.model, self.live, length, self.pads, [[token] for token in last], places)
+        self.live = found.past_key_values
+        self.cache = kv.taken(self.live, length + 1)
         return found.logits[:, -1]
 
     def _pass(
         self,
         model: Any,
-        cache: Layers,
+        cache: Any,
+        past: int,
         pads: Sequence[int],
         tokens: Sequence[Sequence[int]],
         first: Sequence[int],
     ) -> Any:
-        """One pass over ``tokens`` ([rows, count]); those before place 0 (of ``first``) are padding."""
+        """One pass over ``tokens`` ([rows, count]) after ``past`` positions of a cache.
+
+        Tokens before place 0 (``first`` is the place of a row's first) are padding.
+        """
         import torch
 
         device, count = self.model.device, len(tokens[0])
-        past = kv.length(cache) if cache else 0
         places = np.array(first)[:, None] + np.arange(count)
         seen = np.arange(past)[None, :] >= np.array(pads)[:, None]
         mask = np.concatenate([seen, places >= 0], axis=1)
@@ -128,7 +136,7 @@ class Batch:
             input_ids=torch.tensor(np.array(tokens), device=device),
             attention_mask=torch.tensor(mask.astype(np.int64), device=device),
             position_ids=torch.tensor(np.maximum(places, 0), device=device),
-            past_key_values=kv.given(cache),
+            past_key_values=cache,
             use_cache=True,
         )
 
@@ -151,7 +159,7 @@ class Batch:
         longest = max(map(kv.length, parts))
         old = kv.length(self.cache) if self.cache and pads else 0
         self.pads = [pad + longest - old for pad in pads] + [longest - length for length in lengths]
-        self.cache = kv.joined(parts)
+        self.cache, self.live = kv.joined(parts), None
 
     def _prefixes(self, tasks: Sequence[Task]) -> dict[tuple[int, ...], tuple[Layers, int]]:
         """Keys and values of every task's prefix but its last id, and how many of them were there."""
@@ -211,8 +219,9 @@ class Batch:
                 parts.append(kv.row(some if layers is None else layers, 0, 0, there))
             cache = kv.joined(parts)
             pads = [kv.length(cache) - there for there in before]
-        found = self._pass(self.model.base_model, cache, pads, tokens, first)
-        total = (kv.length(cache) if cache else 0) + count
+        past = kv.length(cache) if cache else 0
+        found = self._pass(self.model.base_model, kv.given(cache), past, pads, tokens, first)
+        total = past + count
         layers = kv.taken(found.past_key_values, total)
         self.computed_tokens += sum(len(ids) - 1 - known[ids][1] for ids in group)
         return [kv.row(layers, at, total - (len(ids) - 1), total) for at, ids in enumerate(group)]
@@ -222,7 +231,7 @@ class Batch:
         self.rows = [self.rows[at] for at in rows]
         drop = min((self.pads[at] for at in rows), default=0)
         self.pads = [self.pads[at] - drop for at in rows]
-        self.cache = kv.chosen(self.cache, rows, drop) if rows else []
+        self.cache, self.live = kv.chosen(self.cache, rows, drop) if rows else [], None
 
     def _cost(self, row: _Row) -> Cost:
         count = len(row.writing.ids)

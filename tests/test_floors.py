@@ -36,7 +36,6 @@ LAZY = {
     "engines/local/engine.py",
     "engines/local/kv.py",
     "engines/local/loading.py",
-    "engines/vllm.py",
     "verifiers/certainty.py",
     "verifiers/prm/head.py",
     "verifiers/prm/local.py",

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -86,6 +87,7 @@ class VLLMEngine:
     ) -> None:
         self.llm, self.speller, self._name, self._room = llm, speller, name, room
         self._size = size or ModelSize(0)
+        self.kind = import_module("vllm").SamplingParams
         self._lock = threading.Lock()
 
     @classmethod
@@ -105,13 +107,13 @@ class VLLMEngine:
         Raises :class:`MullError` if vLLM is not installed or does not start.
         """
         try:
-            from vllm import LLM
+            library = import_module("vllm")
         except ImportError as error:
             raise MullError(
                 f"vLLM in this process needs the extra 'vllm': pip install 'mull[vllm]' ({error})"
             ) from None
         try:
-            llm = LLM(
+            llm = library.LLM(
                 model=str(where),
                 dtype=dtype,
                 max_model_len=max_length,
@@ -148,8 +150,6 @@ class VLLMEngine:
 
     def sample_now(self, jobs: Sequence[Job]) -> list[Continuation]:
         """What :meth:`sample` does, for code that is not async."""
-        from vllm import SamplingParams
-
         done: dict[int, Continuation] = {}
         runs: dict[int, _Run] = {}
         for i, job in enumerate(jobs):
@@ -165,7 +165,7 @@ class VLLMEngine:
             while going:
                 # Those of one prefix side by side.
                 going.sort(key=lambda run: run.prompt["prompt_token_ids"])
-                params = [run.params(SamplingParams) for run in going]
+                params = [run.params(self.kind) for run in going]
                 made = self.llm.generate([run.prompt for run in going], params, use_tqdm=False)
                 for run, each in zip(going, made, strict=True):
                     run.take(each)

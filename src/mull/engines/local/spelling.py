@@ -165,10 +165,10 @@ class Writing:
         found = [at for stop in form.stops if (at := self.text.find(stop)) >= 0]
         stopped = min(found, default=None)
         while self._wanted is not None:
-            at = form.rule.end(self.text[self._start :])
-            if at is None or (stopped is not None and self._start + at > stopped):
+            end = form.rule.end(self.text[self._start :])
+            if end is None or (stopped is not None and self._start + end > stopped):
                 break
-            self._start += at
+            self._start += end
             self._ended += 1
             if self._ended == self._wanted:
                 self.over, self.kept = "steps", self._start

@@ -110,7 +110,7 @@ def names(study: Study) -> dict[str, str | int]:
         if role in ("engine", "larger"):
             said = model_spec(named)
             made = _loaded(role, named) if said.plain else None
-            size = size_of(said, role) if made is None else made.size
+            size = size_of(said, "larger" if role == "larger" else "proposer") if made is None else made.size
             trained = getattr(made, "pretraining_tokens", None) or said.pretraining_tokens
             found |= {f"{role}_parameters": size.parameters} if size else {}
             found |= {f"{role}_pretraining_tokens": trained} if trained else {}

@@ -32,9 +32,12 @@ FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 #: torch and its like may be imported by training, and inside functions of the files named here.
 HEAVY = {"torch", "transformers", "vllm", "ray"}
 LAZY = {
+    "engines/local/batch.py",
+    "engines/local/engine.py",
+    "engines/local/kv.py",
+    "engines/local/loading.py",
     "verifiers/certainty.py",
     "verifiers/prm/head.py",
-    "verifiers/prm/loading.py",
     "verifiers/prm/local.py",
     "verifiers/prm/tokens.py",
 }

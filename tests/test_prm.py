@@ -26,8 +26,8 @@ from mull.verifiers.prm.adapters.qwen import SYSTEM
 from mull.verifiers.prm.local import LocalModel
 from mull.verifiers.prm.tokens import Tokenizer
 
-pytest.importorskip("torch", reason="reward models in process need torch (extra 'prm')")
-pytest.importorskip("transformers", reason="reward models need transformers (extra 'prm')")
+pytest.importorskip("torch", reason="reward models in process need torch (extra 'local')")
+pytest.importorskip("transformers", reason="reward models need transformers (extra 'local')")
 import torch
 
 import prm_models as made_of

@@ -18,8 +18,8 @@ from mull.verifiers.remote import RemoteVerifier
 from mull.verifiers.serve import application
 
 pytest.importorskip("aiohttp", reason="verifiers over HTTP need aiohttp (extra 'http')")
-pytest.importorskip("torch", reason="reward models in process need torch (extra 'prm')")
-pytest.importorskip("transformers", reason="reward models need transformers (extra 'prm')")
+pytest.importorskip("torch", reason="reward models in process need torch (extra 'local')")
+pytest.importorskip("transformers", reason="reward models need transformers (extra 'local')")
 from prm_server import PoolingServer, serving
 from test_prm import CASES, CLOSE, TRACES, trace, values
 

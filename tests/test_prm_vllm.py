@@ -27,8 +27,8 @@ from mull.verifiers.base import Verdict
 from mull.verifiers.prm import build
 
 pytest.importorskip("aiohttp", reason="verifiers over HTTP need aiohttp (extra 'http')")
-pytest.importorskip("torch", reason="reward models in process need torch (extra 'prm')")
-pytest.importorskip("transformers", reason="reward models need transformers (extra 'prm')")
+pytest.importorskip("torch", reason="reward models in process need torch (extra 'local')")
+pytest.importorskip("transformers", reason="reward models need transformers (extra 'local')")
 from test_prm import CASES, TRACES, trace, values
 from test_real_servers import free_port, python
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from mull import grading, models
 from mull.cost import Cost
 from mull.drive import Driver, Result, Task
+from mull.engines.recorded import RecordedEngine
 from mull.engines.small import SmallEngine
 from mull.errors import MullError
 from mull.models import ModelSpec, VerifierSpec, model_spec
@@ -63,7 +64,7 @@ def driver(
 
     ``engine`` is a checkpoint's folder, a server's address or a table; a server is asked at once whether
     it is there and can do what ``for_arm`` needs: :class:`~mull.errors.MullError` says what is wrong.
-    ``max_tokens`` None is 256 a solution, 2048 of a server's model.
+    ``max_tokens`` None is 256 a solution, 2048 of a model that is not run by mull's own engine.
     """
     verifiers: dict[Need, Verifier] = {}
     reviser = None
@@ -82,7 +83,7 @@ def driver(
         models.engine(spec),
         verifiers,
         seed=seed,
-        max_tokens=max_tokens or (2048 if spec.served else 256),
+        max_tokens=max_tokens or (256 if spec.own else 2048),
         reviser=reviser,
         grader=judging,
         concurrency=spec.concurrency if spec.served else 64,
@@ -108,11 +109,23 @@ def ask(
     )
     using = using or driver(seed=seed)
     notes = _notes(problem, using, policy)
+    before = _replayed(using)
     if policy is not None:
-        return _by_policy(problem, budget, policy, using, notes)
-    arm = strategy if isinstance(strategy, Arm) else Arm(strategy, budget)
-    (result,) = using.run([Task(problem, arm)])
-    return _answer(problem, arm, None, result, notes, _served(using))
+        found = _by_policy(problem, budget, policy, using, notes)
+    else:
+        arm = strategy if isinstance(strategy, Arm) else Arm(strategy, budget)
+        (result,) = using.run([Task(problem, arm)])
+        found = _answer(problem, arm, None, result, notes, _served(using))
+    if count := _replayed(using) - before:
+        where = using.engine.record.folder if isinstance(using.engine, RecordedEngine) else ""
+        note = f"{count} answers came from the record in {where}, at the cost of when they were made"
+        found = replace(found, events=(*found.events, note))
+    return found
+
+
+def _replayed(using: Driver) -> int:
+    """How many answers came from a record so far."""
+    return using.engine.replayed if isinstance(using.engine, RecordedEngine) else 0
 
 
 def _served(using: Driver) -> bool:

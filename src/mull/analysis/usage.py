@@ -13,6 +13,7 @@ import polars as pl
 
 from mull.models import ModelSpec, VerifierSpec, model_spec
 from mull.strategies.base import find
+from mull.study import store
 from mull.study.folder import Recorded
 from mull.study.plan import Unit
 
@@ -20,7 +21,11 @@ _COUNTS = ("requests", "prompt_tokens", "cached_tokens", "completion_tokens", "v
 
 
 def usage(recorded: Recorded) -> dict[str, Any] | None:
-    """Totals and a row a kind of unit; None for a study of mull's own models."""
+    """Totals and a row a kind of unit; None for a study of mull's own models.
+
+    What came from a record of answers is in all counts, as it was recorded; ``replayed``, where there
+    is any, says how much that was.
+    """
     study = recorded.study
     if not study.outside:
         return None
@@ -35,6 +40,11 @@ def usage(recorded: Recorded) -> dict[str, Any] | None:
     total: dict[str, Any] = {name: sum(row[name] for row in listed) for name in _COUNTS}
     priced = [row["dollars"] for row in listed]
     total["dollars"] = None if None in priced else sum(priced)
+    counts = [store.replayed(recorded.shard(unit)) for unit in recorded.units]
+    if any(counts):
+        total["replayed"] = {
+            name: sum(found.get(name, 0) for found in counts) for name in ("answers", *_COUNTS)
+        }
     for row in (total, *listed):
         row["cache_hit_rate"] = row["cached_tokens"] / row["prompt_tokens"] if row["cached_tokens"] else None
     return {**total, "by": listed}

@@ -31,6 +31,7 @@ def show(study: Study, args: argparse.Namespace) -> None:
 
     A study that lacks nothing has none.
     """
+    from mull.errors import MullError
     from mull.study.estimate import estimate, found_in
     from mull.study.measured import measure
     from mull.study.run import problems_of
@@ -41,7 +42,12 @@ def show(study: Study, args: argparse.Namespace) -> None:
         return
     count = args.measure
     if count is None:
-        count = 0 if args.dry_run or args.throughput else USUAL
+        count = 0 if args.dry_run or args.throughput or not study.measurable else USUAL
+    elif not args.dry_run and not study.measurable:
+        raise MullError(
+            "--measure is for a dry run where the engine is run here or replayed: the model would be loaded "
+            "twice"
+        )
     if not args.dry_run:
         import asyncio
 

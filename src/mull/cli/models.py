@@ -27,6 +27,18 @@ _SERVER: dict[str, dict[str, Any]] = {
 }
 
 
+#: Options of any engine that is named, and of one that is run here by a library.
+_ANY: dict[str, dict[str, Any]] = {
+    "record": {"metavar": "FOLDER", "help": "keep every answer in a folder, and look there first"},
+    "replay": {"metavar": "FOLDER", "help": "take every answer from such a folder; ask nobody"},
+}
+_HERE: dict[str, dict[str, Any]] = {
+    "backend": {"metavar": "NAME", "help": "what runs a checkpoint here: transformers or vllm"},
+    "device": {"metavar": "NAME", "help": "where transformers runs it: auto (default), cpu, cuda, ..."},
+    "dtype": {"metavar": "NAME", "help": "auto (default), float32, bfloat16 or float16"},
+}
+
+
 def add(parser: Any, default: str | None = None) -> None:
     """Put ``--engine`` and the options of a server on a parser."""
     usual = "the small world's" if default is None else '"tiny", the small world\'s'
@@ -34,11 +46,16 @@ def add(parser: Any, default: str | None = None) -> None:
         "--engine",
         default=default,
         metavar="MODEL",
-        help=f"a checkpoint's folder or a server's address (default: {usual})",
+        help=f"a checkpoint's folder, a server's address, or a table in braces (default: {usual})",
     )
-    group = parser.add_argument_group("for an --engine behind an address")
-    for name, how in _SERVER.items():
-        group.add_argument(f"--{name.replace('_', '-')}", **how)
+    for title, options in (
+        ("for any --engine", _ANY),
+        ("for an --engine behind an address (prompts: also with a backend)", _SERVER),
+        ("for an --engine that a library runs here", _HERE),
+    ):
+        group = parser.add_argument_group(title)
+        for name, how in options.items():
+            group.add_argument(f"--{name.replace('_', '-')}", **how)
 
 
 def add_grader(parser: Any) -> None:
@@ -49,28 +66,47 @@ def add_grader(parser: Any) -> None:
 
 
 def engine(args: argparse.Namespace) -> str | ModelSpec | None:
-    """The model that the options name; :class:`MullError` for a server's options without a server."""
+    """The model that the options name; :class:`MullError` for options that are not for such a model."""
     from mull.errors import MullError
-    from mull.models import ModelSpec, model_spec
+    from mull.models import model_spec, simplest
+    from mull.models.spec import from_table
 
-    given = {name: value for name in _SERVER if (value := getattr(args, name)) is not None}
-    if args.engine is None or not model_spec(args.engine).served:
+    named = (*_ANY, *_SERVER, *_HERE)
+    given = {name: value for name in named if (value := getattr(args, name)) is not None}
+    if args.engine is None:
         if given:
             option = f"--{next(iter(given)).replace('_', '-')}"
-            raise MullError(f"{option} is for a server: give its address as --engine http://...")
-        return None if args.engine is None else str(args.engine)
-    return ModelSpec(url=args.engine, **given)
+            raise MullError(f"{option} is for an engine that is named: give --engine")
+        return None
+    if args.engine.lstrip().startswith("{"):
+        return simplest(from_table({**_table(args.engine, "--engine"), **given}, "--engine", _place))
+    spec = model_spec(args.engine)
+    server = [name for name in given if name in _SERVER and not spec.served]
+    if server and "backend" not in given:
+        option = f"--{server[0].replace('_', '-')}"
+        raise MullError(f"{option} is for a server: give its address as --engine http://...")
+    return simplest(from_table({**spec.table, **given}, "--engine", _place))
+
+
+def _table(text: str, option: str) -> dict[str, Any]:
+    """A table as TOML writes it in a line."""
+    from mull.errors import MullError
+
+    try:
+        found: dict[str, Any] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError as error:
+        raise MullError(f"{option} is no table: {error}") from None
+    return found
+
+
+def _place(where: str) -> str:
+    return str(Path(where).expanduser())
 
 
 def verifier(named: str, option: str) -> str | VerifierSpec:
     """A verifier on a command line: "tiny", a folder, or a table as TOML writes it in a line."""
-    from mull.errors import MullError
     from mull.models import verifier_spec
 
     if not named.lstrip().startswith("{"):
         return named
-    try:
-        table = tomllib.loads(f"verifier = {named}")["verifier"]
-    except tomllib.TOMLDecodeError as error:
-        raise MullError(f"{option} is no table: {error}") from None
-    return verifier_spec(table, option, lambda where: str(Path(where).expanduser()))
+    return verifier_spec(_table(named, option), option, _place)

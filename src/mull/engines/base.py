@@ -5,9 +5,9 @@ Engines know traces and tokens, and nothing of strategies, budgets or answers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from mull.cost import Cost, ModelSize
 from mull.errors import MullError
@@ -37,11 +37,13 @@ class Job:
 class Continuation:
     """What became of a job: the longer trace, and what it cost (``generations`` 0).
 
-    A failure is a trace with ``finish="error"`` and a message, never an exception.
+    A failure is a trace with ``finish="error"`` and a message, never an exception. ``replayed``: it
+    was given from a record, and cost that when it was made.
     """
 
     trace: Trace
     cost: Cost
+    replayed: bool = False
 
 
 class Engine(Protocol):
@@ -78,3 +80,31 @@ def refuse_thinking(jobs: Sequence[Job], name: str) -> None:
             f"{name} is not known to think, and a budget for its thinking was asked for; use a strategy "
             'without one, or name the model with thinking = "<think>...</think>"'
         )
+
+
+#: Is told the place of a job in its call, and its result, as soon as there is one.
+Told = Callable[[int, Continuation], None]
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """An engine that can tell of each result when it comes, and not only of all at the end."""
+
+    async def sample_telling(self, jobs: Sequence[Job], told: Told) -> list[Continuation]:
+        """What :meth:`Engine.sample` gives; every result is told of once, failures too."""
+        ...
+
+
+def at_once(job: Job) -> Continuation | None:
+    """The result of a job that needs no model: nothing to continue or wanted, or no such temperature."""
+    trace = job.trace
+    if not trace.open:
+        return Continuation(trace, Cost())
+    if not job.temperature >= 0:
+        why = f"temperature must be at least 0, not {job.temperature}"
+        return Continuation(trace.then((), "error", why), Cost(requests=1))
+    if job.max_tokens <= 0:
+        return Continuation(trace.then((), "length"), Cost(requests=1))
+    if job.steps is not None and job.steps <= 0:
+        return Continuation(trace, Cost(requests=1))
+    return None

@@ -1,6 +1,7 @@
 """Which model is meant: named in words or in a table, checked, and made ready to be asked."""
 
 from mull.models.load import checkpoint_of, digest_of, engine, known_as, ready, verifier
+from mull.models.size import size_of
 from mull.models.spec import ModelSpec, VerifierSpec, model_spec, simplest, verifier_spec
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "model_spec",
     "ready",
     "simplest",
+    "size_of",
     "verifier",
     "verifier_spec",
 ]

@@ -4,6 +4,8 @@
     engine = "checkpoints/mine"
     engine = "http://localhost:8000"
     engine = { url = "http://localhost:8000/v1", model = "tiny", format = "text", key_env = "KEY" }
+    engine = { path = "Qwen/Qwen2.5-1.5B-Instruct", backend = "transformers", format = "chat" }
+    engine = { url = "http://localhost:8000/v1", model = "tiny", record = "answers" }
 
 A table is checked field by field and written back as it was read. The module names models; it
 loads none and asks no server.
@@ -30,18 +32,35 @@ Place = Callable[[str], str]
 ASIDE = frozenset(
     {"url", "path", "key_env", "concurrency", "timeout", "retries", "price_in", "price_cached", "price_out"}
     | {"parameters", "layers", "heads", "head_size", "pretraining_tokens", "finetuning_tokens"}
+    | {"record", "replay", "device", "batch", "memory", "eager", "tensor_parallel"}
 )
 #: The fields of a verifier's table that may be paths.
 _PLACES = frozenset({"path", "tokenizer", "calibration"})
+#: Fields by what they are for: a server, a library that runs a checkpoint here, either.
 _SERVED = (
-    *("model", "format", "steps", "ask", "system", "shots", "key_env", "concurrency"),
-    *("thinking", "think_tokens", "think_waits", "timeout", "retries", "seeded", "logprobs"),
+    *("model", "key_env", "concurrency", "timeout", "retries", "seeded", "logprobs"),
+    *("thinking", "think_tokens", "think_waits"),
 )
+_PROMPTED = ("format", "steps", "ask", "system", "shots")
+_HERE = {
+    "transformers": ("dtype", "max_length", "device", "batch"),
+    "vllm": ("dtype", "max_length", "memory", "eager", "tensor_parallel"),
+}
+#: Libraries that run a checkpoint in this process.
+BACKENDS = tuple(_HERE)
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model that samples: a checkpoint's folder at ``path`` ("tiny": the small world's), or a server.
+    """A model that samples: a checkpoint at ``path``, or a server.
+
+    A checkpoint is of a kind that mull runs itself ("tiny": the small world's), or is run in this process
+    by the library that ``backend`` names ("transformers", "vllm"; a name at Hugging Face will do then):
+
+    - ``format``, ``steps``, ``ask``, ``system``: as for a server, below;
+    - ``dtype`` ("auto": the checkpoint's), ``max_length`` (tokens a sequence; None: all positions);
+    - transformers: ``device`` ("auto", "cpu", "cuda", "cuda:1"), ``batch`` (sequences side by side);
+    - vllm: ``memory`` (share of the GPU's memory), ``eager`` (no compilation), ``tensor_parallel`` (GPUs).
 
     For a server at ``url``, with an OpenAI-compatible interface:
 
@@ -56,7 +75,9 @@ class ModelSpec:
     - ``concurrency`` (requests in flight), ``timeout`` (seconds a request), ``retries``;
     - ``seeded``: send seeds where they are honoured; ``logprobs``: ask for log-probabilities.
 
-    For any model: ``parameters``, and ``layers`` x ``heads`` (query heads) x ``head_size``, which FLOPs
+    For any model: ``record``, a folder in which every answer is kept and looked up first, or ``replay``,
+    one that all answers must come from (:mod:`mull.engines.recorded`);
+    ``parameters``, and ``layers`` x ``heads`` (query heads) x ``head_size``, which FLOPs
     depend on; ``pretraining_tokens``, ``finetuning_tokens``; ``price_in``, ``price_cached`` (prompt
     tokens that were cached, as ``price_in`` if None) and ``price_out``, in dollars a million tokens.
     None is unknown.
@@ -64,6 +85,7 @@ class ModelSpec:
 
     path: str | None = None
     url: str | None = None
+    backend: str | None = None
     model: str | None = None
     format: str = "text"
     steps: str | None = None
@@ -88,20 +110,34 @@ class ModelSpec:
     retries: int = 5
     seeded: bool = True
     logprobs: bool = True
+    dtype: str = "auto"
+    device: str = "auto"
+    max_length: int | None = None
+    batch: int = 64
+    memory: float = 0.9
+    eager: bool = False
+    tensor_parallel: int = 1
+    record: str | None = None
+    replay: str | None = None
 
     def __post_init__(self) -> None:
         if (self.path is None) == (self.url is None):
             raise MullError("a model is named by 'url' (a server) or by 'path' (a checkpoint's folder)")
         if self.url is not None:
             _check_url(self.url)
-            _ = self.form
-        else:
-            for name in _SERVED:
-                if getattr(self, name) != _DEFAULTS[name]:
-                    raise MullError(f"{name!r} is for a server; the model at {self.path} is run here")
-        for name, least in (("concurrency", 1), ("retries", 0)):
+        if self.backend not in (None, *BACKENDS):
+            raise MullError(f"there is no backend {self.backend!r}; there are {', '.join(BACKENDS)}")
+        self._check_fit()
+        _ = self.form
+        if self.record and self.replay:
+            raise MullError("'record' asks what is not recorded, 'replay' never asks; give one of them")
+        for name, least in (("concurrency", 1), ("retries", 0), ("batch", 1), ("tensor_parallel", 1)):
             if getattr(self, name) < least:
                 raise MullError(f"{name} is {getattr(self, name)}; it must be at least {least}")
+        if self.max_length is not None and self.max_length < 1:
+            raise MullError(f"max_length is {self.max_length}; it must be at least 1")
+        if not 0 < self.memory <= 1:
+            raise MullError(f"memory is {self.memory:g}; it must be a share above 0 and at most 1")
         if not 0 < self.timeout < float("inf"):
             raise MullError(f"timeout is {self.timeout:g}; it must be seconds above 0")
         counts = ("parameters", "layers", "heads", "head_size", "pretraining_tokens", "finetuning_tokens")
@@ -119,6 +155,27 @@ class ModelSpec:
             raise MullError("price_in and price_out are given together")
         if self.price_cached is not None and self.price_in is None:
             raise MullError("price_cached needs price_in and price_out")
+
+    def _check_fit(self) -> None:
+        """:class:`MullError` for a field that this kind of model has no use for."""
+        given = {n for n, value in vars(self).items() if value != _DEFAULTS[n]}
+        here = _HERE.get(self.backend or "", ())
+        for name in sorted(
+            given & {*_SERVED, *_PROMPTED, *(f for fs in _HERE.values() for f in fs), "backend"}
+        ):
+            if name in _SERVED and self.url is None:
+                raise MullError(f"{name!r} is for a server; the model at {self.path} is run here")
+            if name in _PROMPTED and self.own:
+                raise MullError(
+                    f"{name!r} is for a server or a backend; mull's own engine, at {self.path}, has none"
+                )
+            if name == "backend" and self.url is not None:
+                raise MullError(
+                    "'backend' runs a checkpoint ('path') here; the model at an address has its own"
+                )
+            if any(name in fields for fields in _HERE.values()) and name not in here:
+                of = " or ".join(kind for kind, fields in _HERE.items() if name in fields)
+                raise MullError(f"{name!r} is for a checkpoint with backend = {of}")
 
     @property
     def form(self) -> Format:
@@ -138,6 +195,24 @@ class ModelSpec:
     def served(self) -> bool:
         """Whether a server runs it."""
         return self.url is not None
+
+    @property
+    def own(self) -> bool:
+        """Whether mull's own engine runs it."""
+        return self.url is None and self.backend is None
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is mull's own engine and nothing besides, so that asking it cannot fail."""
+        return self.own and not self.record and not self.replay
+
+    @property
+    def label(self) -> str:
+        """Name, backend, format and step rule, without address or folder; "" for mull's own engine."""
+        if self.own:
+            return ""
+        name = self.model if self.served else f"{Path(str(self.path)).name} by {self.backend}"
+        return f"{name} ({self.form.name}, {self.form.rule.name})"
 
     @property
     def size(self) -> ModelSize | None:
@@ -181,6 +256,8 @@ class VerifierSpec:
                 "a verifier's table needs 'adapter', which says how the model is asked; a name or a folder "
                 "alone is a checkpoint of the built-in kind"
             )
+        if "record" in table and "replay" in table:
+            raise MullError("'record' asks what is not recorded, 'replay' never asks; give one of them")
         price = table.get("price_in")
         if price is not None and (not isinstance(price, int | float) or not price >= 0):
             raise MullError(f"price_in is {price!r}; it must be dollars a million tokens, at least 0")
@@ -228,9 +305,13 @@ def from_table(table: Mapping[str, Any], what: str, place: Place = str) -> Model
         if not isinstance(value, (*wanted, fits)) or (isinstance(value, bool) and bool not in wanted):
             raise MullError(f"{what}.{name} is {value!r}; it must be of type {wanted[0].__name__}")
         values[name] = float(value) if float in wanted and isinstance(value, int) else value
-    for name in ("path", "shots"):
-        if isinstance(values.get(name), str):
-            values[name] = place(values[name])
+    if isinstance(values.get("shots"), str):
+        values["shots"] = place(values["shots"])
+    if isinstance(values.get("path"), str):
+        # With a backend it may be a name at Hugging Face.
+        found = place(values["path"]) if values.get("backend") is None else _found(values["path"], place)
+        values["path"] = found
+    values |= {name: place(values[name]) for name in ("record", "replay") if name in values}
     try:
         return ModelSpec(**values)
     except MullError as error:
@@ -255,6 +336,8 @@ def verifier_spec(value: object, what: str, place: Place = str) -> str | Verifie
                 raise MullError(f"{what}.of is {each!r}; it must be a list of tables")
             settings.append((name, tuple(one for one in inner if isinstance(one, VerifierSpec))))
         elif isinstance(each, int | float | str | bool):
+            if name in ("record", "replay"):
+                each = place(str(each))
             settings.append((name, _found(each, place) if name in _PLACES else each))
         else:
             raise MullError(f"{what}.{name} is {each!r}; it must be a text, a number, true or false")

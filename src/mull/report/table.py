@@ -107,6 +107,12 @@ def _usage(found: Mapping[str, Any]) -> Table:
         counts.append("–" if rate is None else f"{rate:.0%}")
         counts += [f"{row[n]:,}" for n in ("completion_tokens", "verifier_tokens")]
         made.add_row(Text(str(row["what"])), *counts, "unknown" if dollars is None else f"{dollars:,.2f}")
+    if "replayed" in found:
+        row, rate = found["replayed"], found["replayed"]["cached_tokens"]
+        counts = [f"{row[n]:,}" for n in ("requests", "prompt_tokens")]
+        counts.append(f"{rate / row['prompt_tokens']:.0%}" if rate else "–")
+        counts += [f"{row[n]:,}" for n in ("completion_tokens", "verifier_tokens")]
+        made.add_row("of these from the record", *counts, "–")
     return made
 
 

@@ -141,9 +141,15 @@ class Study:
 
     @property
     def outside(self) -> bool:
-        """Whether a model is not run by mull's own engine, so that asking it may fail."""
+        """Whether a model is not mull's own engine and nothing else, so that asking it may fail."""
         models = self.named.values()
-        return any(isinstance(m, VerifierSpec) or (isinstance(m, ModelSpec) and m.served) for m in models)
+        return any(isinstance(m, VerifierSpec) or (isinstance(m, ModelSpec) and not m.plain) for m in models)
+
+    @property
+    def measurable(self) -> bool:
+        """Whether its engine may be asked by a process beside the one that records: none is loaded."""
+        engine = self.engine
+        return isinstance(engine, str) or (engine.replay is None and (engine.own or engine.served))
 
 
 def read(path: Path) -> Study:
@@ -293,8 +299,9 @@ def checkpoints(study: Study) -> dict[str, Path]:
 
     found = {}
     for role, named in study.named.items():
-        path = named.path if isinstance(named, ModelSpec) else named
-        if isinstance(path, str):
+        own = named.path if isinstance(named, ModelSpec) and named.own else None
+        path = named if isinstance(named, str) else own
+        if path is not None:
             found[role] = checkpoint_of(path, role)  # type: ignore[arg-type]
     return found
 

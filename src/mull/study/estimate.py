@@ -16,7 +16,7 @@ import polars as pl
 
 from mull.cost import Cost, ModelSize
 from mull.engines.small import SmallEngine
-from mull.models import ModelSpec, VerifierSpec, checkpoint_of, model_spec
+from mull.models import ModelSpec, VerifierSpec, checkpoint_of, model_spec, size_of
 from mull.problems import Problem
 from mull.study import folder
 from mull.study.config import SAMPLING, Study, content_hash
@@ -155,7 +155,7 @@ def _assumed(study: Study, problems: Sequence[Problem]) -> Lengths:
 def _row(study: Study, lengths: Lengths, unit: Unit, problems: float) -> dict[str, Any]:
     """What one kind of unit takes on so many problems."""
     by = {"chains": study.reviser, "larger": study.larger}.get(unit.kind) or study.engine
-    engine = PretendEngine(lengths, _size(by), not model_spec(by).served)
+    engine = PretendEngine(lengths, _size(by), not model_spec(by).served)  # here a prompt is read once
     need = study.prm or study.orm
     verifier = PretendVerifier(lengths, _read_size(need), not isinstance(need, VerifierSpec))
     if unit.arm is not None:
@@ -206,9 +206,9 @@ def _readings(lengths: Lengths, count: int, *verifiers: str | VerifierSpec | Non
 
 def _size(named: str | ModelSpec) -> ModelSize:
     spec = model_spec(named)
-    if spec.path is None:
-        return spec.size or ModelSize(0)
-    return _loaded(SmallEngine.load, checkpoint_of(spec.path, "proposer"))
+    if not spec.own:
+        return size_of(spec, "proposer") or ModelSize(0)
+    return _loaded(SmallEngine.load, checkpoint_of(str(spec.path), "proposer"))
 
 
 def _read_size(named: str | VerifierSpec | None) -> ModelSize:

@@ -34,10 +34,19 @@ def settled(why: str) -> bool:
 
 @dataclass
 class Failures:
-    """The failures of one unit: reasons by problem id, and a mistake to put right, which ends the run."""
+    """The failures of one unit: reasons by problem id, and a mistake to put right, which ends the run.
+
+    ``replayed`` counts what was not asked at all, because a record had it.
+    """
 
     whys: dict[str, list[str]] = field(default_factory=dict)
     fatal: MullError | None = None
+    replayed: Counter[str] = field(default_factory=Counter)
+
+    def again(self, cost: Cost) -> None:
+        """Count an answer that came from a record."""
+        given = ("requests", "prompt_tokens", "cached_tokens", "completion_tokens", "verifier_tokens")
+        self.replayed.update({"answers": 1, **{name: getattr(cost, name) for name in given}})
 
     def note(self, problem: str, why: str) -> None:
         """Add a reason; one that is settled is none."""
@@ -87,6 +96,8 @@ class Watched:
             except Exception as error:
                 found = _failed(jobs, described(error))
         for job, made in zip(jobs, found, strict=True):
+            if made.replayed:
+                self.failures.again(made.cost)
             if made.trace.finish == "error" and job.trace.open:
                 self.failures.note(job.trace.problem.id, made.trace.error or "the engine failed")
         return found
@@ -116,6 +127,8 @@ class WatchedVerifier:
             except Exception as error:
                 found = [Verdict(None, error=described(error))] * len(traces)
         for trace, verdict in zip(traces, found, strict=True):
+            if verdict.replayed:
+                self.failures.again(verdict.cost)
             if verdict.scores is None:
                 self.failures.note(trace.problem.id, f"unscored: {verdict.error or 'no reason given'}")
         return found

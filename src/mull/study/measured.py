@@ -27,10 +27,12 @@ _ONE = Arm("measured", 1)
 
 @dataclass(frozen=True)
 class Sampled:
-    """Lengths, completion tokens a second, verifier tokens a second (None without a verifier)."""
+    """Lengths, completion tokens a second (None: all came from a record), verifier tokens a second
+    (None without a verifier).
+    """
 
     lengths: Lengths
-    throughput: float
+    throughput: float | None
     verified: float | None
     how: str
 
@@ -73,4 +75,7 @@ async def _measure(study: Study, problems: Sequence[Problem], count: int) -> Sam
         read = sum(verdict.cost.verifier_tokens for verdict in await loaded.prm.score(traces))
         verified = read / max(time.monotonic() - began, 1e-9) or None
     lengths = Lengths(prompt, completion / len(good), max(steps, 1.0), how)
-    return Sampled(lengths, completion / seconds, verified, f"{how}, {count} at a time")
+    fresh = sum(found.cost.completion_tokens for found in good if not found.replayed)
+    if not fresh:
+        return Sampled(lengths, None, verified, "not known: what was measured came from the record")
+    return Sampled(lengths, fresh / seconds, verified, f"{how}, {count} at a time")

@@ -12,13 +12,15 @@ from mull import models
 from mull.cost import ModelSize
 from mull.drive import Driver
 from mull.engines.base import Engine
+from mull.engines.recorded import RecordedEngine
 from mull.engines.small import SmallEngine
 from mull.grading import grader
-from mull.models import ModelSpec, VerifierSpec, known_as, model_spec
+from mull.models import ModelSpec, VerifierSpec, known_as, model_spec, size_of
 from mull.study.config import SAMPLING, VERIFIERS, Study
-from mull.study.failures import AsideEngine, AsideVerifier, Failures, Watched, WatchedVerifier
+from mull.study.failures import Aside, AsideEngine, AsideVerifier, Failures, Watched, WatchedVerifier
 from mull.trace import Need
 from mull.verifiers.base import Verifier
+from mull.verifiers.recorded import RecordedVerifier
 from mull.verifiers.small import SmallVerifier
 
 #: What a model that samples may tell of its training.
@@ -38,22 +40,17 @@ class Models:
 
     def fresh(self) -> Models:
         """The same models, with empty caches where they are mull's own."""
-        found: dict[str, Any] = {
-            r: model.fresh() if isinstance(model, SmallEngine | SmallVerifier) else model
-            for r, model in vars(self).items()
-        }
+        found: dict[str, Any] = {r: _fresh(model) for r, model in vars(self).items()}
         return Models(**found)
 
     def watched(self, failures: Failures) -> Models:
         """Fresh models as they are asked where one of them is outside: failures are noted, all give way."""
         found: dict[str, Any] = {}
         for role, model in vars(self.fresh()).items():
-            if isinstance(model, SmallEngine):
-                found[role] = AsideEngine(model)
-            elif isinstance(model, SmallVerifier):
-                found[role] = AsideVerifier(model)
-            elif model is not None:
-                found[role] = (WatchedVerifier if role in VERIFIERS else Watched)(model, failures)
+            asked = _aside(model)
+            if asked is not None and not isinstance(asked, Aside):
+                asked = (WatchedVerifier if role in VERIFIERS else Watched)(asked, failures)
+            found[role] = asked
         return Models(**found)
 
     @property
@@ -114,8 +111,9 @@ def names(study: Study) -> dict[str, str | int]:
         found[role] = label(named) or known_as(_loaded(role, named).name)
         if role in SAMPLING:
             said = model_spec(named)
-            made = None if said.served else _loaded(role, named)
-            found |= _making(role, said.size if made is None else made.size, said, made)
+            made = _loaded(role, named) if said.plain else None
+            size = size_of(said, "proposer" if role == "engine" else role) if made is None else made.size
+            found |= _making(role, size, said, made)
     return found
 
 
@@ -133,15 +131,35 @@ def _making(role: str, size: ModelSize | None, *models: object) -> dict[str, int
 
 def label(named: str | ModelSpec | VerifierSpec) -> str:
     """The name of a model outside mull, without its address; "" for mull's own."""
-    if isinstance(named, VerifierSpec):
-        return named.label
-    spec = model_spec(named)
-    if not spec.served:
-        return ""
-    return f"{spec.model} ({spec.form.name}, {spec.form.rule.name})"
+    return named.label if isinstance(named, VerifierSpec) else model_spec(named).label
+
+
+_Around = Watched | WatchedVerifier | Aside | RecordedEngine | RecordedVerifier
+
+
+def within(model: Any) -> Any:
+    """The model itself, within what it is asked through; None for one that is replayed."""
+    while isinstance(model, _Around):
+        model = getattr(model, "inner", None)
+    return model
 
 
 def small(model: Any) -> Any:
     """mull's own model within what it is asked through, None for one outside."""
-    inner = getattr(model, "inner", model)
-    return inner if isinstance(inner, SmallEngine | SmallVerifier) else None
+    found = within(model)
+    return found if isinstance(found, SmallEngine | SmallVerifier) else None
+
+
+def _fresh(model: Any) -> Any:
+    if isinstance(model, RecordedEngine | RecordedVerifier):
+        return model.around(_fresh(model.inner))
+    return model.fresh() if isinstance(model, SmallEngine | SmallVerifier) else model
+
+
+def _aside(model: Any) -> Any:
+    """mull's own models in threads, whatever they are asked through."""
+    if isinstance(model, RecordedEngine | RecordedVerifier):
+        return model.around(_aside(model.inner))
+    if isinstance(model, SmallEngine):
+        return AsideEngine(model)
+    return AsideVerifier(model) if isinstance(model, SmallVerifier) else model

@@ -19,7 +19,7 @@ from typing import Any
 from mull.models import model_spec
 from mull.study import units
 from mull.study.config import SAMPLING, Study
-from mull.study.models import Models
+from mull.study.models import Models, within
 from mull.study.plan import Unit
 
 #: Units at a time at most.
@@ -80,7 +80,7 @@ class _Loop:
         self.over = asyncio.Event()
         self.strikes, self.not_before = 0, 0.0
         patient = [model_spec(m) for role in SAMPLING if (m := getattr(study, role)) is not None]
-        self.patient = any(spec.served and spec.retries for spec in patient)
+        self.patient = any(spec.served and spec.retries and not spec.replay for spec in patient)
 
     async def room(self) -> None:
         """Wait until another unit can be begun, or none is to be any more."""
@@ -94,7 +94,7 @@ class _Loop:
 
     def _spare(self) -> bool:
         """Whether a server could take more requests; a model without one takes a unit at a time."""
-        wires = [m.wire for m in vars(self.models).values() if hasattr(m, "wire")]
+        wires = [m.wire for m in map(within, vars(self.models).values()) if hasattr(m, "wire")]
         return any(wire.pace.in_flight < int(wire.pace.limit) for wire in wires)
 
     def begin(self, task: dict[str, Any], done: Callable[[dict[str, Any]], None]) -> None:

@@ -24,7 +24,7 @@ async def named(study: Study) -> Study:
     found: dict[str, Any] = {}
     for role in SAMPLING:
         spec = getattr(study, role)
-        if isinstance(spec, ModelSpec) and spec.served and spec.model is None:
+        if isinstance(spec, ModelSpec) and spec.served and spec.model is None and not spec.replay:
             found[role] = await models.ready(spec)
     return replace(study, **found) if found else study
 
@@ -40,7 +40,7 @@ async def check(study: Study) -> None:
         verifier = getattr(study, role)
         if isinstance(verifier, VerifierSpec):
             # One that is run here is loaded by the worker; a server is asked for a score.
-            if "url" not in verifier.table:
+            if "url" not in verifier.table or "replay" in verifier.table:
                 continue
             (verdict,) = await models.verifier(verifier).score([_ASKED])
             if verdict.scores is None:

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +186,28 @@ def _sealed_now(path: Path) -> list[str]:
     except OSError:
         return []
     return [line for line in lines if line.split()[1:] == [now]]
+
+
+def count_replayed(shard: Path, counts: Mapping[str, int]) -> None:
+    """Add to what of a shard came from a record of answers: in a file beside it, which is no part of it."""
+    if counts:
+        total = dict(Counter(replayed(shard)) + Counter(counts))
+        write_text(_replayed(shard), json.dumps(total) + "\n")
+
+
+def replayed(shard: Path) -> dict[str, int]:
+    """How much of a shard came from a record of answers; empty if nothing did."""
+    try:
+        found: dict[str, int] = json.loads(_replayed(shard).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError):
+        raise MullError(f"{_replayed(shard)} cannot be read; delete it (it holds counts alone)") from None
+    return found
+
+
+def _replayed(shard: Path) -> Path:
+    return shard.with_name(f"{shard.name}.replayed")
 
 
 def remove(path: Path) -> None:

@@ -57,6 +57,7 @@ async def record_outside(models: Models, study: Study, unit: Unit, place: Path) 
     else:
         compute = {"pool": pooling.rows, "chains": chains.rows, "larger": larger.rows}[unit.kind]
         frame = await compute(watched, study, unit.problems, before)
+    store.count_replayed(shards / unit.file, failures.replayed)
     if frame["failed"].null_count() < frame.height:
         store.write(kept, frame, unit.key)
     else:

@@ -15,11 +15,15 @@ from mull.trace import Scores, Trace
 
 @dataclass(frozen=True)
 class Verdict:
-    """A trace's scores, or None and why it has none; and what scoring it cost."""
+    """A trace's scores, or None and why it has none; and what scoring it cost.
+
+    ``replayed``: it was given from a record, and cost that when it was made.
+    """
 
     scores: Scores | None
     cost: Cost = field(default_factory=Cost)
     error: str = ""
+    replayed: bool = False
 
 
 class Verifier(Protocol):

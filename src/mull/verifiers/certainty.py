@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mull.cost import Cost, ModelSize
+from mull.engines.local.loading import backbone, folder_of
 from mull.errors import MullError
 from mull.trace import Need, Scores, Trace
 from mull.verifiers.base import Verdict
-from mull.verifiers.prm.loading import backbone, folder_of
 from mull.verifiers.prm.tokens import Tokenizer
 
 #: Positions whose distributions are held at a time.

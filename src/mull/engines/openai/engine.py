@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from mull.cost import Cost, ModelSize
-from mull.engines.base import Continuation, Job, refuse_thinking
+from mull.cost import ModelSize
+from mull.engines.base import Continuation, Job, Told, at_once, refuse_thinking
 from mull.engines.openai.capabilities import Capabilities, recall, remember
 from mull.engines.openai.probe import probe
 from mull.engines.openai.sampling import Run, Settings
@@ -146,13 +146,18 @@ class OpenAIEngine:
         Costs are the server's counts. Jobs that share a request: the first pays for the prompt, each
         for its own tokens if the server gives them singly, else the first for all.
         """
+        return await self.sample_telling(jobs, lambda place, made: None)
+
+    async def sample_telling(self, jobs: Sequence[Job], told: Told) -> list[Continuation]:
+        """What :meth:`sample` gives, each result told of as soon as its requests are answered."""
         settings = await self.settings()
         done: dict[int, Continuation] = {}
         runs: dict[int, Run] = {}
         for i, job in enumerate(jobs):
-            found = _at_once(job)
+            found = at_once(job)
             if found is not None:
                 done[i] = found
+                told(i, found)
             else:
                 self._check(job, settings)
                 runs[i] = Run(settings, job, self._seed(job, settings))
@@ -165,9 +170,13 @@ class OpenAIEngine:
         # Neighbours in this order share the longest beginnings.
         order = sorted(alike, key=lambda key: (str(key[0].messages), key[0].text, key[0].so_far))
         parts = [part for key in order for part in self._shared(alike[key], runs[alike[key][0]], settings)]
-        made = await together(self._part([runs[i] for i in part]) for part in parts)
-        for part, found_here in zip(parts, made, strict=True):
-            done.update(zip(part, found_here, strict=True))
+
+        async def tell(part: list[int]) -> None:
+            for i, made in zip(part, await self._part([runs[i] for i in part]), strict=True):
+                done[i] = made
+                told(i, made)
+
+        await together(tell(part) for part in parts)
         return [done[i] for i in range(len(jobs))]
 
     async def aclose(self) -> None:
@@ -254,18 +263,3 @@ async def together(work: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _at_once(job: Job) -> Continuation | None:
-    """The result of a job that needs no server."""
-    trace = job.trace
-    if not trace.open:
-        return Continuation(trace, Cost())
-    if not job.temperature >= 0:
-        why = f"temperature must be at least 0, not {job.temperature}"
-        return Continuation(trace.then((), "error", why), Cost(requests=1))
-    if job.max_tokens <= 0:
-        return Continuation(trace.then((), "length"), Cost(requests=1))
-    if job.steps is not None and job.steps <= 0:
-        return Continuation(trace, Cost(requests=1))
-    return None

@@ -7,11 +7,12 @@ a count that is not in the answer is None.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from mull.engines.openai.wire import Failed
+from mull.engines.pieces import Piece
 from mull.errors import MullError
 
 #: How the servers' words for an ending map to ours.
@@ -24,15 +25,6 @@ FINISHES: dict[str, Literal["stop", "length"]] = {
     "length": "length",
     "max_tokens": "length",
 }
-
-
-@dataclass(frozen=True)
-class Piece:
-    """One sampled token: what it spells (bytes), its log-probability (nats) and its id where known."""
-
-    spells: bytes
-    logprob: float | None = None
-    id: int | None = None
 
 
 @dataclass(frozen=True)
@@ -205,25 +197,6 @@ def aligned(choice: Choice) -> tuple[Piece, ...]:
     if found and whole != text and b"".join(p.spells for p in found[:-1]) == text:
         return (*found[:-1], replace(found[-1], spells=b""))
     return found if whole == text else ()
-
-
-def cut(given: Sequence[Piece], texts: Sequence[str]) -> list[tuple[Piece, ...]]:
-    """The pieces shared out to consecutive texts that they spell; none to a text that they straddle.
-
-    Pieces that spell nothing at the end go to the last text.
-    """
-    found: list[tuple[Piece, ...]] = []
-    at, over = 0, 0
-    for text in texts:
-        length, start, straddles = len(text.encode()) - over, at, over > 0
-        while at < len(given) and length > 0:
-            length -= len(given[at].spells)
-            at += 1
-        over = -length
-        found.append(() if straddles or over else tuple(given[start:at]))
-    if found and at < len(given) and not over:
-        found[-1] = (*found[-1], *given[at:]) if found[-1] else ()
-    return found
 
 
 def check_model(reply: Reply, asked: str) -> None:

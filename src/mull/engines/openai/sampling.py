@@ -8,7 +8,7 @@ cut off at a stop is put back, so a trace's text is what the model wrote.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -16,9 +16,10 @@ from mull.cost import Cost, ModelSize
 from mull.engines.base import Continuation, Job
 from mull.engines.openai import asking, reply
 from mull.engines.openai.capabilities import Route
-from mull.engines.openai.reply import Choice, Piece, Reply, Usage
+from mull.engines.openai.reply import Choice, Reply, Usage
 from mull.engines.openai.thinking import split, think
 from mull.engines.openai.wire import Failed, Wire
+from mull.engines.pieces import Piece, cut, step_of
 from mull.engines.prompts import Format, Prompt
 from mull.errors import MullError
 from mull.trace import Finish, Step, ThinkingBudget
@@ -260,7 +261,7 @@ class Run:
         pieces = [piece for c in self.fragment for piece in reply.aligned(c)]
         if b"".join(p.spells for p in pieces)[: len(text.encode())] != text.encode():
             pieces = []
-        return [_step(text, part) for text, part in zip(texts, reply.cut(pieces, texts), strict=True)]
+        return [step_of(text, part) for text, part in zip(texts, cut(pieces, texts), strict=True)]
 
     def finish(self, finish: Finish | None) -> None:
         """End the job."""
@@ -275,17 +276,6 @@ class Run:
         self.cost += Cost(requests=int(first))
         self.done = Continuation(self.job.trace.then((), "error", why), self.cost)
         return self.done
-
-
-def _step(text: str, part: Sequence[Piece]) -> Step:
-    """A step, with ids and log-probabilities where all of its tokens have them."""
-    ids = tuple(p.id for p in part if p.id is not None)
-    values = tuple(p.logprob for p in part if p.logprob is not None)
-    return Step(
-        text,
-        ids if len(ids) == len(part) else (),
-        values if len(values) == len(part) else (),
-    )
 
 
 def ended(choice: Choice, before: str, form: Format, stepwise: bool) -> tuple[Choice, Ending]:

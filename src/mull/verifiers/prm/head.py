@@ -2,7 +2,7 @@
 
 Published reward models bring heads that transformers has no class for, and remote code that its
 later versions cannot run. Heads are small and few, so they are read here by the names of their
-tensors: no code of a checkpoint is ever run. Needs torch (extra ``prm``).
+tensors: no code of a checkpoint is ever run. Needs torch (extra ``local``).
 """
 
 from __future__ import annotations

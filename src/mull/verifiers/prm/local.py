@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from mull.cost import Cost, ModelSize
+from mull.engines.local.loading import backbone, folder_of
 from mull.errors import MullError
 from mull.verifiers.prm import head
 from mull.verifiers.prm.adapter import Adapter
 from mull.verifiers.prm.backend import Ask, Row, Told
 from mull.verifiers.prm.cache import Cache, Found, Prefix
-from mull.verifiers.prm.loading import backbone, folder_of
 from mull.verifiers.prm.tokens import Tokenizer
 
 #: At most so many positions in one pass, padding included, unless a single trace has more.

@@ -1,6 +1,6 @@
 """The verifier's tokenizer: texts and chats to token ids, and clear words where it does not fit.
 
-It wraps a Hugging Face tokenizer (extra ``prm``), so templates and special tokens are the
+It wraps a Hugging Face tokenizer (extra ``local``), so templates and special tokens are the
 checkpoint's own. It knows no adapter and no model.
 """
 
@@ -26,7 +26,7 @@ class Tokenizer:
         try:
             from transformers import AutoTokenizer
         except ImportError:
-            raise MullError("reward models need the extra 'prm': pip install 'mull[prm]'") from None
+            raise MullError("reward models need the extra 'local': pip install 'mull[local]'") from None
         try:
             inner: Any = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
         except (OSError, ValueError, KeyError) as error:
@@ -79,7 +79,7 @@ class Tokenizer:
         try:
             from jinja2.exceptions import TemplateError
         except ImportError:
-            raise MullError("chat templates need the extra 'prm': pip install 'mull[prm]'") from None
+            raise MullError("chat templates need the extra 'local': pip install 'mull[local]'") from None
         try:
             found = self.inner.apply_chat_template(
                 [dict(m) for m in messages], tokenize=False, add_generation_prompt=open_end

@@ -1,7 +1,7 @@
 """Reading a checkpoint with transformers: a folder or a Hugging Face repository, all weights there.
 
 No code of a checkpoint is ever run (``trust_remote_code`` is off), and a checkpoint that lacks some of
-the backbone's weights is refused, where transformers would make them up. Extra ``prm``.
+the backbone's weights is refused, where transformers would make them up. Extra ``local``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from mull.errors import MullError
+
+NEEDED = "models in this process need the extra 'local': pip install 'mull[local]'"
 
 
 def folder_of(where: str) -> Path:
@@ -21,7 +23,7 @@ def folder_of(where: str) -> Path:
     try:
         from huggingface_hub import snapshot_download
     except ImportError:
-        raise MullError("reward models need the extra 'prm': pip install 'mull[prm]'") from None
+        raise MullError(NEEDED) from None
     try:
         return Path(
             snapshot_download(where, allow_patterns=["*.json", "*.safetensors", "*.model", "*.jinja"])
@@ -38,7 +40,7 @@ def backbone(folder: Path, *, device: str, dtype: str, language: bool) -> Any:
         from transformers import AutoModel, AutoModelForCausalLM
         from transformers.utils import logging as messages
     except ImportError:
-        raise MullError("reward models need the extra 'prm': pip install 'mull[prm]'") from None
+        raise MullError(NEEDED) from None
 
     wanted: dict[str, Any] = {
         "auto": "auto",
@@ -47,7 +49,7 @@ def backbone(folder: Path, *, device: str, dtype: str, language: bool) -> Any:
         "float16": torch.float16,
     }
     if dtype not in wanted:
-        raise MullError(f"there is no dtype {dtype!r} for a verifier; there are {', '.join(wanted)}")
+        raise MullError(f"there is no dtype {dtype!r}; there are {', '.join(wanted)}")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     kind: Any = AutoModelForCausalLM if language else AutoModel
@@ -74,3 +76,26 @@ def backbone(folder: Path, *, device: str, dtype: str, language: bool) -> Any:
             "is the download whole?"
         )
     return model
+
+
+def tokenizer(folder: Path) -> Any:
+    """The checkpoint's own tokenizer, with its chat template; :class:`MullError` if it cannot be read."""
+    try:
+        from transformers import AutoTokenizer
+    except ImportError:
+        raise MullError(NEEDED) from None
+    kind: Any = AutoTokenizer
+    try:
+        return kind.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # many kinds, all meaning that it cannot be read
+        line = str(error).split("\n")[0]
+        raise MullError(f"cannot load the tokenizer of {folder}: {line}") from None
+
+
+def ends(model: Any) -> tuple[int, ...]:
+    """The ids that end a solution: the generation settings' or the model's."""
+    for settings in (getattr(model, "generation_config", None), model.config):
+        found = getattr(settings, "eos_token_id", None)
+        if found is not None:
+            return tuple(found) if isinstance(found, list | tuple) else (int(found),)
+    return ()

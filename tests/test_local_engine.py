@@ -134,8 +134,8 @@ def test_limits_and_jobs_with_nothing_to_do():
     assert cut.trace.finish == "length" and len(cut.trace.tokens) == 5
     (full,) = model.sample_now([Job(trace, None, 0.0, 0, 500)])
     head = len(model.speller.prompt(trace))
-    assert full.trace.finish == "length" and head + len(full.trace.tokens) == 60
-    (over,) = model.sample_now([Job(full.trace.__class__(trace.problem, full.trace.steps), None, 0.0, 0, 9)])
+    assert full.trace.finish == "length" and head + full.cost.completion_tokens == 60
+    (over,) = engine(max_length=head).sample_now([Job(trace, None, 0.0, 0, 9)])
     assert over.trace.finish == "error" and "context too long" in over.trace.error
     done = Trace(PROBLEMS[0], (Step("Answer: 1", ()),), "stop")
     for job, finish in ((Job(done, None, 1.0, 0, 9), "stop"), (Job(trace, None, -1.0, 0, 9), "error")):

@@ -26,8 +26,10 @@ def checkpoint_size(folder: Path) -> ModelSize | None:
         shapes = {
             name: shape for file in sorted(folder.glob("*.safetensors")) for name, shape in _shapes(file)
         }
-        layers, heads = int(config["num_hidden_layers"]), int(config["num_attention_heads"])
-        head = int(config.get("head_dim") or config["hidden_size"] // heads)
+        # GPT-2 and its like have names of their own.
+        layers = int(config.get("num_hidden_layers") or config["n_layer"])
+        heads = int(config.get("num_attention_heads") or config["n_head"])
+        head = int(config.get("head_dim") or (config.get("hidden_size") or config["n_embd"]) // heads)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     if not shapes or any("qweight" in name for name in shapes):

@@ -1,6 +1,6 @@
 """Studies, ``mull ask`` and ``mull pool record`` against vLLM's own server, with the small world's proposer.
 
-Minutes long; the program is named as for ``test_real_servers.py``:
+Minutes long; the program is named as ``real_servers.py`` says:
 
     MULL_VLLM_PYTHON=.../bin/python pytest -m slow tests/test_real_studies.py
 """
@@ -12,16 +12,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from mull.tiny.load import checkpoint
-from test_real_servers import TEMPLATE, Running, free_port, python, serving
+from real_servers import free_port, vllm
 
 pytest.importorskip("aiohttp")
 pytestmark = pytest.mark.slow
@@ -37,19 +34,6 @@ problems = {{ source = "tiny", count = 20 }}
 strategy = "beam"
 budgets = [16]
 """
-
-
-@contextmanager
-def vllm(folder: Path, port: int) -> Iterator[Running]:
-    template = folder / "chat.jinja"
-    template.write_text(TEMPLATE)
-    command = [python("MULL_VLLM_PYTHON"), "-m", "vllm.entrypoints.openai.api_server"]
-    command += ["--model", str(checkpoint("proposer")), "--served-model-name", "tiny"]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--chat-template", str(template)]
-    command += ["--enforce-eager", "--dtype", "float32", "--block-size", "32", "--max-num-seqs", "64"]
-    command += ["--enable-prompt-tokens-details"]
-    with serving(command, port, "tiny", folder / "log", VLLM_CPU_KVCACHE_SPACE="1") as running:
-        yield running
 
 
 def command(folder: Path, *arguments: str) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -68,7 +68,10 @@ class Route:
 
 @dataclass(frozen=True)
 class Capabilities:
-    """A server's routes for one model. ``served``: the models it lists, ``checked``: it refuses others."""
+    """A server's routes for one model. ``served``: the models it lists, ``checked``: it refuses others.
+
+    ``server`` is what the program is called in tables; no server tells that, so whoever probes does.
+    """
 
     url: str
     model: str
@@ -128,9 +131,21 @@ def rows(found: Capabilities) -> list[tuple[str, str, str]]:
     return [*table, ("a step ends by", _steps(found.completions), _steps(found.chat))]
 
 
-def _shown(route: Route, name: str) -> str:
+def side_by_side(found: Sequence[Capabilities], chat: bool) -> str:
+    """The records of several servers as a Markdown table, a column each, for one route."""
+    routes = [each.chat if chat else each.completions for each in found]
+    head = ["", *(each.server or each.model for each in found)]
+    refuses = {True: "refused", False: "accepted", None: "not shown"}
+    table = [[label, *(_shown(route, name, why=False) for route in routes)] for name, label in _ROWS]
+    table.append(["a step ends by", *(_steps(route) for route in routes)])
+    table.append(["another model's name", *(refuses[each.checked] for each in found)])
+    lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *table)]
+    return "\n".join(lines) + "\n"
+
+
+def _shown(route: Route, name: str, why: bool = True) -> str:
     if not route.works:
-        return f"no: {route.why}" if name == "works" else ""
+        return (f"no: {route.why}" if why else "no") if name == "works" else ""
     value = getattr(route, name)
     return {True: "yes", False: "no", None: "not shown"}.get(value, str(value))
 
@@ -172,15 +187,26 @@ def remember(found: Capabilities, folder: Path | None = None) -> Path | None:
 def recall(url: str, model: str, folder: Path | None = None) -> Capabilities | None:
     """The remembered record, None if there is none or it is of another form."""
     try:
-        given = json.loads(_file(url, model, folder).read_text(encoding="utf-8"))
-        if given.get("form") != FORM or (given["url"], given["model"]) != (url, model):
-            return None
+        found = load(_file(url, model, folder))
+    except MullError:
+        return None
+    return found if (found.url, found.model) == (url, model) else None
+
+
+def load(file: Path) -> Capabilities:
+    """The record in a file; :class:`MullError` if there is none or it is of another form."""
+    try:
+        given = json.loads(file.read_text(encoding="utf-8"))
+        if given["form"] != FORM:
+            raise MullError(f"{file} was probed by another version of mull; probe the server again")
         for name in ("completions", "chat"):
             given[name] = Route(**_known(given[name], Route))
         given["served"] = tuple(given["served"])
         return Capabilities(**_known(given, Capabilities))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
+    except OSError as error:
+        raise MullError(f"{file} cannot be read: {error.strerror or error}") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise MullError(f"{file} holds no probe: 'mull engine probe URL --save FILE' writes one") from None
 
 
 def _known(given: dict[str, Any], kind: type) -> dict[str, Any]:

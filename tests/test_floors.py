@@ -8,7 +8,7 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "mull"
 FILES = sorted(SOURCE.rglob("*.py"))
 FLOORS = {
-    0: {"problems", "answers", "trace", "cost", "errors", "tiny"},
+    0: {"problems", "answers", "trace", "cost", "errors", "kernels", "tiny"},
     1: {"strategies", "select", "grading", "execution"},
     2: {"engines", "sets", "verifiers"},
     3: {"drive", "calls", "meter", "models", "reading", "tree", "seeds"},

@@ -4,13 +4,18 @@
     print(ask("Ann has 3 eggs. ...", budget=16).answer)
     summary = run_study(out="mull-study")
 
-Names are imported when they are first used.
+Names are imported when they are first used. Import mull before NumPy: it then asks for matrix
+kernels under which a result does not depend on what is computed beside it.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from mull.kernels import settle
+
 __version__ = "0.1.0"
+
+settle()
 
 if TYPE_CHECKING:
     from mull.analysis.run import run_study

@@ -14,7 +14,7 @@ from mull.errors import MullError
 from mull.problems import Problem
 from mull.tiny.world import Split, Story, stories
 
-Name = Literal["proposer", "prm", "orm", "revision", "reviser", "larger"]
+Name = Literal["proposer", "prm", "orm", "revision", "reviser", "restem", "larger"]
 
 #: Where the trained checkpoints lie.
 CHECKPOINTS = Path(__file__).parent / "checkpoints"

@@ -24,6 +24,8 @@ from mull.train.tokenizer import build, piece_id
 CHUNK = 4096
 #: Two phases, the second from the first's weights.
 PHASES = ((Recipe(tokens=30_000_000), BROAD), (Recipe(tokens=28_000_000, seed=2), PRACTICE))
+#: The larger model's: a token costs it 14 times as much, so it gets fewer.
+LARGER_PHASES = ((Recipe(tokens=14_000_000), BROAD), (Recipe(tokens=3_000_000, seed=2), PRACTICE))
 
 
 @dataclass(frozen=True)
@@ -94,10 +96,15 @@ def save_checkpoint(model: nn.Module, folder: Path) -> None:
     build().save(str(folder / "tokenizer.json"))
 
 
-def train_proposer(folder: Path, shape: Shape = SMALL, say: Callable[[str], None] = print) -> Path:
-    """Train a proposer under ``folder`` in two phases (resumes) and return its checkpoint.
+def train_proposer(
+    folder: Path,
+    shape: Shape = SMALL,
+    say: Callable[[str], None] = print,
+    phases: tuple[tuple[Recipe, Mix], ...] = PHASES,
+) -> Path:
+    """Train a proposer under ``folder`` in its phases (resumes) and return its checkpoint.
 
-    Every shape sees the same examples in the same order.
+    Every shape sees the same examples in the same order, as far as its phases go.
     """
     tokenizer = build()
     held_out = corpus("validation", tokenizer, 5, 256)
@@ -108,7 +115,7 @@ def train_proposer(folder: Path, shape: Shape = SMALL, say: Callable[[str], None
         return {"validation": float(np.mean(losses))}
 
     last: Path | None = None
-    for number, (recipe, mix) in enumerate(PHASES, 1):
+    for number, (recipe, mix) in enumerate(phases, 1):
         recipe = replace(recipe, lr=shape.lr)
         torch.manual_seed(recipe.seed)
         start = LlamaForCausalLM(config(shape)) if last is None else LlamaForCausalLM.from_pretrained(last)

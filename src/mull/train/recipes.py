@@ -2,7 +2,7 @@
 
 A stage is a function of what the stages before it left in the folder; each resumes where it
 stopped and returns at once when it is finished. The order is that of :data:`STAGES`; only the
-larger model depends on no other.
+larger model's pre-training depends on no other.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from mull.train.history import ChainPlan, make_chains
 from mull.train.labels import LabelPlan, make_labels
 from mull.train.loop import Recipe, final
-from mull.train.proposer import LARGER, PHASES, Shape, train_proposer
+from mull.train.proposer import LARGER, LARGER_PHASES, PHASES, Shape, train_proposer
 from mull.train.rest_em import TrajectoryPlan, make_trajectories
 from mull.train.reviser import overfit, train_reviser
 from mull.train.revisions import RevisionPlan, make_revisions
@@ -31,19 +31,28 @@ VERIFIERS: dict[Kind, tuple[Recipe, ...]] = {
 }
 REVISER = Recipe(tokens=25_000_000, lr=2e-3, seed=6)
 RESTEM = Recipe(tokens=12_000_000, lr=2e-3, seed=8)
+#: The larger model's fine-tuning, on the targets of the reviser's examples without their contexts.
+TUNED = Recipe(tokens=8_000_000, lr=1e-3, seed=9)
+#: Pre-training phases by model.
+PRETRAINING = {"proposer": PHASES, "larger": LARGER_PHASES}
 
 Say = Callable[[str], None]
 
 
 def pretrained(out: Path, name: str = "proposer") -> Path:
     """The checkpoint of the proposer, or of the larger model."""
-    return final(out / name / f"phase-{len(PHASES)}")
+    return final(out / name / f"phase-{len(PRETRAINING[name])}")
 
 
 def pretraining_tokens(out: Path, name: str) -> int:
     """How many tokens a model was pre-trained on, over all phases."""
-    phases = [final(out / name / f"phase-{number}") for number in range(1, len(PHASES) + 1)]
-    return sum(int(phase.name.removeprefix("at-")) for phase in phases)
+    phases = [final(out / name / f"phase-{number}") for number in range(1, len(PRETRAINING[name]) + 1)]
+    return sum(map(tokens_of, phases))
+
+
+def tokens_of(checkpoint: Path) -> int:
+    """How many tokens a run had seen at one of its checkpoints."""
+    return int(checkpoint.name.removeprefix("at-"))
 
 
 def _proposer(out: Path, say: Say) -> None:
@@ -51,7 +60,12 @@ def _proposer(out: Path, say: Say) -> None:
 
 
 def _larger(out: Path, say: Say, shape: Shape = LARGER) -> None:
-    train_proposer(out / "larger", shape, say)
+    train_proposer(out / "larger", shape, say, LARGER_PHASES)
+
+
+def _tuned(out: Path, say: Say) -> None:
+    start, folder = pretrained(out, "larger"), out / "larger" / "tuned"
+    train_reviser(start, out / "revisions", folder, TUNED, say, contexts=False)
 
 
 def _labels(out: Path, say: Say) -> None:
@@ -107,13 +121,16 @@ STAGES: dict[str, Callable[[Path, Say], None]] = {
     "trajectories": _trajectories,
     "restem": _restem,
     "larger": _larger,
+    "tuned": _tuned,
 }
 
 
 def chosen(out: Path, name: str) -> Path:
     """The checkpoint of a finished model that is shipped."""
-    if name in ("proposer", "larger"):
-        return pretrained(out, name)
+    if name == "proposer":
+        return pretrained(out)
+    if name == "larger":
+        return final(out / "larger" / "tuned")
     if name in ("reviser", "restem"):
         return overfit(out / name / "phase-1")
     phases = {str(kind): len(recipes) for kind, recipes in VERIFIERS.items()}

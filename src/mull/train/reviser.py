@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,15 +27,24 @@ BEYOND = 1
 
 
 def train_reviser(
-    start: Path, revisions: Path, folder: Path, recipe: Recipe, say: Callable[[str], None] = print
+    start: Path,
+    revisions: Path,
+    folder: Path,
+    recipe: Recipe,
+    say: Callable[[str], None] = print,
+    *,
+    contexts: bool = True,
 ) -> Path:
     """Fine-tune ``start`` on ``revisions`` under ``folder`` (resumes); the checkpoint that counts.
 
-    A tenth of the problems is held out.
+    A tenth of the problems is held out. Without ``contexts`` the wrong answers are left out:
+    plain fine-tuning on right solutions, for a model that is to answer at once.
     """
     torch.manual_seed(recipe.seed)
-    model = LlamaForCausalLM.from_pretrained(start)
+    model = LlamaForCausalLM.from_pretrained(start, dtype=torch.float32)
     rows = list(read_revisions(revisions))
+    if not contexts:
+        rows = [replace(row, attempts=()) for row in rows]
     training = [as_example(row) for row in rows if row.problem % 10]
     held = [as_example(row) for row in rows if row.problem % 10 == 0][:2000]
     per_epoch = max(len(training) // CHUNK, 1)

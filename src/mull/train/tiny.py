@@ -1,8 +1,8 @@
 """The whole small world from nothing, on a CPU: every stage of :mod:`mull.train.recipes`.
 
-Two single-threaded processes: the larger model in one, everything else in the other. Every
-stage resumes where it stopped, so the same command goes on after an interruption. The
-shipped checkpoints are this module's output.
+Two single-threaded processes: the larger model's pre-training in one, everything else in the
+other, and its fine-tuning when both have ended. Every stage resumes where it stopped, so the
+same command goes on after an interruption. The shipped checkpoints are this module's output.
 """
 
 from __future__ import annotations
@@ -44,9 +44,13 @@ def train_tiny(out: Path, say: Callable[[str], None] = print, stages: Sequence[s
         raise MullError(f"there is no training stage {unknown[0]!r}; known: {', '.join(STAGES)}")
     out.mkdir(parents=True, exist_ok=True)
     wanted = [stage for stage in STAGES if not stages or stage in stages]
-    lanes = [[s for s in wanted if s != "larger"], [s for s in wanted if s == "larger"]]
+    apart = ("larger", "tuned")
     say(f"stages: {', '.join(wanted)}")
-    _run([lane for lane in lanes if lane], out)
+    for lanes in (
+        [[s for s in wanted if s not in apart], [s for s in wanted if s == "larger"]],
+        [[s for s in wanted if s == "tuned"]],
+    ):
+        _run([lane for lane in lanes if lane], out)
     done = collect(out)
     say(f"done: checkpoints of {', '.join(done)} and their hashes are in {out / 'checkpoints'}")
 
@@ -85,10 +89,12 @@ def collect(out: Path) -> list[str]:
             shutil.copyfile(source / file, target / file)
         if name in HALF:
             halve(target)
-        if name in ("proposer", "larger"):
+        if name in recipes.PRETRAINING:
             note(target, mull_pretraining_tokens=recipes.pretraining_tokens(out, name))
+        if name == "larger":
+            note(target, mull_finetuning_tokens=recipes.tokens_of(source))
         (target / "tokenizer_config.json").write_text(json.dumps(TOKENIZER_CONFIG, indent=2) + "\n")
-        folders = sorted((out / name).glob("phase-*"))
+        folders = [*sorted((out / name).glob("phase-*")), *(out / name).glob("tuned")]
         logs = [[json.loads(row) for row in (f / "log.jsonl").read_text().splitlines()] for f in folders]
         digest = hashlib.sha256((target / "model.safetensors").read_bytes()).hexdigest()
         record[name] = {"sha256": digest, "chosen": source.name, "log": logs}
@@ -97,12 +103,12 @@ def collect(out: Path) -> list[str]:
 
 
 def _finished(folder: Path) -> bool:
-    from mull.train.proposer import PHASES
-    from mull.train.recipes import VERIFIERS
+    from mull.train.recipes import PRETRAINING, VERIFIERS
 
-    count = len(PHASES) if folder.name in ("proposer", "larger") else 1
-    count = {str(kind): len(recipes) for kind, recipes in VERIFIERS.items()}.get(folder.name, count)
-    return all((folder / f"phase-{number}" / "done").exists() for number in range(1, count + 1))
+    counts = {str(name): len(phases) for name, phases in (*PRETRAINING.items(), *VERIFIERS.items())}
+    runs = [f"phase-{number}" for number in range(1, counts.get(folder.name, 1) + 1)]
+    runs += ["tuned"] if folder.name == "larger" else []
+    return all((folder / run / "done").exists() for run in runs)
 
 
 def halve(checkpoint: Path) -> None:

@@ -3,7 +3,7 @@
 Nothing is installed here. Environment variables name what there is (a test whose program is not named
 is skipped):
 
-- ``MULL_VLLM_PYTHON``, ``MULL_TRANSFORMERS_PYTHON``, ``MULL_LITELLM_PYTHON``: a Python with the program in it;
+- ``MULL_VLLM_PYTHON``, ``MULL_TRANSFORMERS_PYTHON``, ``MULL_LITELLM_PYTHON``: a Python with the program;
 - ``MULL_LLAMA_SERVER``: llama.cpp's ``llama-server`` (docs/engines.md says how to build it); the
   checkpoint is converted here, by the package ``gguf``.
 """

@@ -21,8 +21,8 @@ from mull.verifiers.prm import build
 pytest.importorskip("aiohttp", reason="verifiers over HTTP need aiohttp (extra 'http')")
 pytest.importorskip("torch", reason="reward models in process need torch (extra 'prm')")
 pytest.importorskip("transformers", reason="reward models need transformers (extra 'prm')")
-from test_prm import CASES, TRACES, trace, values
 from real_servers import free_port, named, serving
+from test_prm import CASES, TRACES, trace, values
 
 pytestmark = pytest.mark.slow
 #: A language model served as a reward model: the log-odds of one token against another, at every token.

@@ -58,6 +58,8 @@ class Judge:
     prm: SmallVerifier
 
     async def scored(self, prompt: str, texts: list[str]) -> list[float]:
+        """A value a text."""
+
         def trace(text: str) -> Trace:
             finish = "stop" if "Answer:" in text else None
             return Trace(Problem("p", prompt)).then(tuple(map(Step, RULES["newline"].steps(text))), finish)

@@ -50,6 +50,7 @@ class Server:
     choices: bool = True
     usage: bool = True
     counts_all: bool = True
+    part_counts: str = ""  # or continuous_usage_stats, timings_per_token
     seeds: bool = True
     stop: str = "cut"  # or kept, ignored
     names_stop: bool = True
@@ -121,12 +122,15 @@ class Server:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         made = listed[0]
-        for word in [w for w in made["words"] if w != END]:
+        for k, word in enumerate(w for w in made["words"] if w != END):
             part = {"index": 0, "finish_reason": None}
             part |= {"delta": {"content": word}} if chat else {"text": word}
-            await response.write(
-                f"data: {json.dumps({'model': asked['model'], 'choices': [part]})}\n\n".encode()
-            )
+            event = {"model": asked["model"], "choices": [part]}
+            if self.part_counts == "timings_per_token" and asked.get("timings_per_token"):
+                event["timings"] = {"cache_n": size - 1, "prompt_n": 1, "predicted_n": k + 1}
+            if self.part_counts in asked.get("stream_options", ()):
+                event["usage"] = {"prompt_tokens": size, "completion_tokens": k + 1}
+            await response.write(f"data: {json.dumps(event)}\n\n".encode())
             await asyncio.sleep(0.001)
         part = {"index": 0, "finish_reason": made["finish_reason"]}
         part |= {"delta": {}} if chat else {"text": ""}

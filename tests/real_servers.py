@@ -4,8 +4,8 @@ Nothing is installed here. Environment variables name what there is (a test whos
 is skipped):
 
 - ``MULL_VLLM_PYTHON``, ``MULL_TRANSFORMERS_PYTHON``, ``MULL_LITELLM_PYTHON``: a Python with the program;
-- ``MULL_LLAMA_SERVER``: llama.cpp's ``llama-server`` (docs/engines.md says how to build it); the
-  checkpoint is converted here, by the package ``gguf``.
+- ``MULL_LLAMA_SERVER``: llama.cpp's ``llama-server``, or ``PYTHON tests/llama_server.py`` with a Python
+  that has the prebuilt package ``xllamacpp``; the checkpoint is converted here, by the package ``gguf``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import shutil
 import signal
 import socket
@@ -143,7 +144,7 @@ def llama(folder: Path) -> Iterator[Running]:
     pytest.importorskip("gguf", reason="converting to GGUF needs the package gguf")
     convert(checkpoint("proposer"), folder / "proposer.gguf")
     slots = 32
-    command = [program, "--model", str(folder / "proposer.gguf"), "--alias", "tiny", "--no-webui"]
+    command = [*shlex.split(program), "--model", str(folder / "proposer.gguf"), "--alias", "tiny"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--parallel", str(slots), "--threads", "1"]
     command += ["--ctx-size", str(1024 * slots), "--cache-type-k", "f32", "--cache-type-v", "f32"]
 

@@ -90,7 +90,7 @@ def test_greedy_equals_the_built_in_engine(server, form):
     whole, stepped = greedy(engine, count)
     expected = built_in(count)
     for one in (whole, stepped):
-        assert [(t.text, t.finish, t.error) for t in one] == [(t.text, t.finish, None) for t in expected]
+        assert [(t.text, t.finish, t.error or "") for t in one] == [(t.text, t.finish, "") for t in expected]
         assert [[s.text for s in t.steps] for t in one] == [[s.text for s in t.steps] for t in expected]
     route = asyncio.run(engine.capabilities()).route(form.chat)
     values = [x for t in whole for s in t.steps for x in s.logprobs]

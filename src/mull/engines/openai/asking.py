@@ -61,3 +61,13 @@ def body(
         if route.ids == "token_ids":
             found["return_token_ids"] = True
     return found
+
+
+def streamed(route: Route) -> dict[str, Any]:
+    """The fields that make a streamed answer tell its usage, as the route is said to take them."""
+    found: dict[str, Any] = {"stream_options": {"include_usage": True}}
+    if route.stream_counts == "continuous_usage_stats":
+        found["stream_options"]["continuous_usage_stats"] = True
+    elif route.stream_counts == "timings_per_token":
+        found["timings_per_token"] = True
+    return found

@@ -23,7 +23,9 @@ Stop = Literal["cut", "kept", "overrun", "ignored", "refused", "not shown"]
 #: How a server is asked to continue: a text prompt is just longer; a chat's last message is the
 #: assistant's, marked by request fields, by a field of its own, or by nothing.
 Continues = Literal["text", "continue_final_message", "prefix", "last message", "no", "not shown"]
-FORM = 1
+#: What makes a server send counts with every part of a stream (vLLM; llama.cpp).
+Counts = Literal["continuous_usage_stats", "timings_per_token", "no", "not shown"]
+FORM = 2
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class Route:
     prompt_logprobs: Shown = None
     stream: Shown = None
     stream_usage: Shown = None
+    #: The field that brings counts with every part, so that a stream that is cut is counted, too.
+    stream_counts: Counts = "not shown"
     usage: Shown = None
     cached: Shown = None
 
@@ -116,6 +120,7 @@ _ROWS: tuple[tuple[str, str], ...] = (
     ("prompt_logprobs", "prompt_logprobs"),
     ("stream", "streams"),
     ("stream_usage", "usage while streaming"),
+    ("stream_counts", "with every part by"),
     ("usage", "usage"),
     ("cached", "usage tells cached tokens"),
 )

@@ -56,6 +56,8 @@ class Settings:
         )
         path, chat = asking.path(self.format.chat), self.format.chat
         if stepwise and not by_stops:
+            if self.route.stream_usage:
+                sent |= asking.streamed(self.route)
             found = await self.wire.stream(path, sent, _Stream(self, prompt.so_far, chat).read)
         else:
             found = reply.read(await self.wire.post(path, sent), chat=chat)
@@ -64,8 +66,17 @@ class Settings:
             raise Failed(
                 f"the server gave {len(found.choices)} choices where {n} were asked for; probe it again"
             )
-        own = (replace(c, text=self.own(c.text, prompt.so_far)) for c in found.choices)
+        own = (self.newly(choice, prompt.so_far) for choice in found.choices)
         return replace(found, choices=tuple(own))
+
+    def newly(self, choice: Choice, given: str) -> Choice:
+        """A choice with what of it is new."""
+        pieces, text = choice.pieces, self.own(choice.text, given)
+        if self.route.trims and given != given.rstrip():
+            # The lost white space was sampled once more.
+            blank = next((k for k, piece in enumerate(pieces) if piece.spells.strip()), len(pieces))
+            pieces = pieces[blank:]
+        return replace(choice, text=text, pieces=pieces)
 
     def own(self, text: str, given: str) -> str:
         """What of an answer is new: without the given beginning and white space lost by trimming."""

@@ -33,7 +33,7 @@ NAMES = {
 WHOLE = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
 
 
-def convert(folder: Path, file: Path) -> None:
+def convert(folder: Path, file: Path, template: str = TEMPLATE) -> None:
     """Write a Llama checkpoint with a Unigram tokenizer as GGUF."""
     import gguf
 
@@ -55,6 +55,7 @@ def convert(folder: Path, file: Path) -> None:
     out.add_layer_norm_rms_eps(config["rms_norm_eps"])
     out.add_vocab_size(config["vocab_size"])
     vocabulary(out, folder, config)
+    out.add_chat_template(template)
     for name, values in load_file(folder / "model.safetensors").items():
         part, kind = name.removesuffix(".weight"), "weight"
         if part.endswith(("q_proj", "k_proj")):
@@ -94,7 +95,6 @@ def vocabulary(out, folder: Path, config: dict) -> None:
     out.add_add_eos_token(False)
     out.add_add_space_prefix(False)
     out.add_remove_extra_whitespaces(False)
-    out.add_chat_template(TEMPLATE)
 
 
 def interleaved(values: np.ndarray, heads: int) -> np.ndarray:

@@ -12,6 +12,8 @@ import signal
 
 import xllamacpp
 
+_FLASH = {"on": "ENABLED", "off": "DISABLED", "auto": "AUTO"}
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -24,6 +26,7 @@ def main() -> None:
     parser.add_argument("--ctx-size", type=int, default=0)
     parser.add_argument("--cache-type-k", choices=["f16", "f32"], default="f16")
     parser.add_argument("--cache-type-v", choices=["f16", "f32"], default="f16")
+    parser.add_argument("--flash-attn", choices=["on", "off", "auto"], default="auto")
     args = parser.parse_args()
     params = xllamacpp.CommonParams()
     params.model.path = args.model
@@ -34,6 +37,8 @@ def main() -> None:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = args.threads
     kinds = {"f16": xllamacpp.ggml_type.GGML_TYPE_F16, "f32": xllamacpp.ggml_type.GGML_TYPE_F32}
     params.cache_type_k, params.cache_type_v = kinds[args.cache_type_k], kinds[args.cache_type_v]
+    flash = xllamacpp.llama_flash_attn_type
+    params.flash_attn_type = getattr(flash, f"LLAMA_FLASH_ATTN_TYPE_{_FLASH[args.flash_attn]}")
     params.endpoint_metrics = params.endpoint_slots = True
     params.fit_params, params.ui = False, False
     server = xllamacpp.Server(params)

@@ -138,15 +138,16 @@ def transformers(folder: Path) -> Iterator[Running]:
 
 
 @contextmanager
-def llama(folder: Path) -> Iterator[Running]:
+def llama(folder: Path, port: int | None = None, template: str = TEMPLATE) -> Iterator[Running]:
     """llama.cpp's ``llama-server``, with the proposer converted to GGUF."""
-    program, port = named("MULL_LLAMA_SERVER"), free_port()
+    program, port = named("MULL_LLAMA_SERVER"), port or free_port()
     pytest.importorskip("gguf", reason="converting to GGUF needs the package gguf")
-    convert(checkpoint("proposer"), folder / "proposer.gguf")
+    convert(checkpoint("proposer"), folder / "proposer.gguf", template)
     slots = 32
     command = [*shlex.split(program), "--model", str(folder / "proposer.gguf"), "--alias", "tiny"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--parallel", str(slots), "--threads", "1"]
     command += ["--ctx-size", str(1024 * slots), "--cache-type-k", "f32", "--cache-type-v", "f32"]
+    command += ["--flash-attn", "off"]  # on, it is exact to three digits only
 
     def busy() -> float:
         told = json.loads(fetched(f"http://127.0.0.1:{port}/slots"))
@@ -168,7 +169,8 @@ def litellm(folder: Path) -> Iterator[Running]:
         (folder / "config.yaml").write_text(json.dumps(config))  # JSON is YAML
         command = [str(Path(program).parent / "litellm"), "--config", str(folder / "config.yaml")]
         command += ["--host", "127.0.0.1", "--port", str(port)]
-        with serving(command, port, "tiny", folder / "log", key, LITELLM_MASTER_KEY=key) as running:
+        local = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}  # nothing is fetched
+        with serving(command, port, "tiny", folder / "log", key, LITELLM_MASTER_KEY=key, **local) as running:
             yield replace(running, busy=server.busy)
 
 

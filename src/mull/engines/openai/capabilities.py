@@ -23,6 +23,8 @@ Stop = Literal["cut", "kept", "overrun", "ignored", "refused", "not shown"]
 #: How a server is asked to continue: a text prompt is just longer; a chat's last message is the
 #: assistant's, marked by request fields, by a field of its own, or by nothing.
 Continues = Literal["text", "continue_final_message", "prefix", "last message", "no", "not shown"]
+#: A template may take a system message, drop it without a word, or be an error with it.
+System = Literal["taken", "dropped", "refused", "not shown"]
 #: What makes a server send counts with every part of a stream (vLLM; llama.cpp).
 Counts = Literal["continuous_usage_stats", "timings_per_token", "no", "not shown"]
 FORM = 2
@@ -39,6 +41,8 @@ class Route:
     echoes: bool = False
     #: White space at the given beginning's end is lost by the chat template.
     trims: bool = False
+    #: What a chat's template makes of a system message.
+    system: System = "not shown"
     choices: Shown = None
     choices_counted: Shown = None
     seed: Shown = None
@@ -104,6 +108,7 @@ _ROWS: tuple[tuple[str, str], ...] = (
     ("continues", "continues a solution by"),
     ("echoes", "returns the given beginning"),
     ("trims", "loses white space at its end"),
+    ("system", "system message"),
     ("choices", "several choices a request"),
     ("choices_counted", "usage counts every choice"),
     ("seed", "seeds honoured"),

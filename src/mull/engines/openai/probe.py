@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mull.engines.openai import asking, reply
-from mull.engines.openai.capabilities import Capabilities, Continues, Counts, Route, Stop
+from mull.engines.openai.capabilities import Capabilities, Continues, Counts, Route, Stop, System
 from mull.engines.openai.reply import Reply, Usage
 from mull.engines.openai.wire import Failed, Gone, Refused, Wire
 from mull.engines.prompts import Message, Prompt
@@ -129,11 +129,24 @@ class _Prober:
             return Route(False, self.why)
         reply.check_model(first, self.model)
         text = first.choices[0].text
+        if self.chat:
+            route = replace(route, system=await self.system(route, first))
         route = await self.settings(route, text)
         route = await self.tokens(route)
         route = await self.stops(route, text)
         route = await self.continuing(route, text)
         return await self.streaming(route)
+
+    async def system(self, route: Route, plain: Reply) -> System:
+        """What becomes of a system message: one that is taken makes the prompt longer."""
+        told = Message("system", "Have a good look at all of it, and write no more than is asked for.")
+        one = replace(self, prompt=Prompt(messages=(told, *self.prompt.messages)))
+        found = await one.ask(route, limit=1)
+        if found is None:
+            return "refused"
+        if found.usage is None or plain.usage is None:
+            return "not shown"
+        return "taken" if found.usage.prompt > plain.usage.prompt else "dropped"
 
     async def settings(self, route: Route, text: str) -> Route:
         """Temperature, seeds, several choices, limits, usage."""

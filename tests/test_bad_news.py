@@ -46,7 +46,7 @@ def study(place: Path, url: str, **engine: object) -> list[str]:
 
     rows = [{"id": p.id, "prompt": p.prompt, "answer": p.gold} for p in problems(count=11)]
     (place / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    spec = {"url": url, "model": "tiny", "retries": 0} | engine
+    spec = {"url": url, "model": "tiny", "retries": 2} | engine
     listed = ", ".join(f"{key} = {json.dumps(value)}" for key, value in spec.items())
     text = f'name = "bad"\npool = 4\nmax_tokens = 200\nengine = {{ {listed} }}\n'
     text += 'verifiers = { prm = "tiny" }\nproblems = { source = "problems.jsonl" }\n'

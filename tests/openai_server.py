@@ -57,6 +57,7 @@ class Server:
     keeps_on_request: bool = True
     prefill: str = "continue_final_message"  # or last message, echo, no
     trims: bool = False
+    system: str = "taken"  # or dropped, refused
     logprobs: bool = True
     ids: bool = True
     refuses_models: bool = True
@@ -102,6 +103,12 @@ class Server:
     async def sampled(self, request: web.Request, asked: dict[str, Any], chat: bool) -> web.StreamResponse:
         if self.refuses_models and asked["model"] != self.model:
             return web.json_response({"error": {"message": f"no model {asked['model']}"}}, status=404)
+        if chat and asked["messages"][0]["role"] == "system":
+            if self.system == "refused":
+                return web.json_response({"error": {"message": "System role not supported"}}, status=400)
+            told, *rest = asked["messages"]
+            content = told["content"] + "\n" if self.system == "taken" else ""
+            asked = asked | {"messages": [rest[0] | {"content": content + rest[0]["content"]}, *rest[1:]]}
         prompt, so_far = self.shown(asked, chat)
         size = len(prompt + so_far) // 4
         if size + asked["max_tokens"] > self.context:

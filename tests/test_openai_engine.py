@@ -134,6 +134,23 @@ def test_a_chat_that_cannot_be_continued_says_what_is_missing():
     asyncio.run(check())
 
 
+@pytest.mark.parametrize("habit", ["taken", "dropped", "refused"])
+def test_a_template_without_a_system_role_is_named(habit: str):
+    async def check():
+        async with Server(system=habit).up() as server:
+            made = engine(server, replace(CHAT, system="Work in steps."))
+            assert (await made.capabilities()).chat.system == habit
+            if habit == "taken":
+                [found] = await made.sample([job()])
+                assert found.trace.finish == "stop"
+            else:
+                with pytest.raises(MullError, match=f"has no system role .a system message is {habit}."):
+                    await made.sample([job()])
+            assert (await engine(server, CHAT).sample([job()]))[0].trace.finish == "stop"
+
+    asyncio.run(check())
+
+
 def test_a_missing_route_is_named():
     async def check():
         async with Server(chat=False).up() as server:
@@ -386,8 +403,8 @@ def test_a_stream_that_is_cut_is_counted_where_the_server_tells_with_every_part(
 def test_the_documentation_shows_what_was_probed():
     docs = Path(__file__).parent.parent / "docs"
     text = (docs / "engines.md").read_text()
-    names = ("vLLM", "llama-server", "transformers-serve", "LiteLLM")
-    found = [load(docs / "engines" / f"{name}.json") for name in names]
+    found = [load(file) for file in sorted((docs / "engines").glob("*.json"))]
+    assert len(found) == 4
     for chat in (False, True):
         assert side_by_side(found, chat) in text, "run 'mull engine table' and put its tables there"
 

@@ -7,7 +7,7 @@ this process, for both. its_hub takes a problem a call: it is run one call after
 documentation shows, and with all calls at once.
 
     pip install 'its-hub[lm]' 'mull[http]'
-    python benchmarks/its_hub.py http://localhost:8000 [--problems 50] [--budget 16]
+    python benchmarks/beside_its_hub.py http://localhost:8000 [--problems 50] [--budget 16]
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ def counted(url: str) -> dict[str, float]:
     """The server's counters."""
     with urllib.request.urlopen(f"{url}/metrics") as answer:
         told = answer.read().decode()
+    if COUNTERS["requests"] not in told:
+        raise SystemExit(f"{url}/metrics has no {COUNTERS['requests']}: it is no vLLM")
     return {
         name: sum(float(value) for value in re.findall(rf"^{key}\{{.*\}} (\S+)$", told, re.MULTILINE))
         for name, key in COUNTERS.items()
@@ -62,7 +64,9 @@ class Judge:
 
         def trace(text: str) -> Trace:
             finish = "stop" if "Answer:" in text else None
-            return Trace(Problem("p", prompt)).then(tuple(map(Step, RULES["newline"].steps(text))), finish)
+            return Trace(Problem("p", prompt)).then(
+                tuple(Step(s, ()) for s in RULES["newline"].steps(text)), finish
+            )
 
         found = await self.prm.score([trace(text) for text in texts])
         return [each.scores.last if each.scores else 0.0 for each in found]

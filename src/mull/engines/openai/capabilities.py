@@ -25,6 +25,8 @@ Stop = Literal["cut", "kept", "overrun", "ignored", "refused", "not shown"]
 Continues = Literal["text", "continue_final_message", "prefix", "last message", "no", "not shown"]
 #: A template may take a system message, drop it without a word, or be an error with it.
 System = Literal["taken", "dropped", "refused", "not shown"]
+#: ``top_p`` alone, or ``top_k``, ``min_p`` and ``repetition_penalty`` with it.
+Whole = Literal["all", "top_p", "no", "not shown"]
 #: What makes a server send counts with every part of a stream (vLLM; llama.cpp).
 Counts = Literal["continuous_usage_stats", "timings_per_token", "no", "not shown"]
 FORM = 2
@@ -48,6 +50,8 @@ class Route:
     seed: Shown = None
     temperature: Shown = None
     greedy: Shown = None
+    #: The fields that keep the server (or the model's own settings there) from cutting the distribution.
+    whole: Whole = "not shown"
     max_tokens: Shown = None
     max_tokens_field: str = "max_tokens"
     stop: Stop = "not shown"
@@ -114,6 +118,7 @@ _ROWS: tuple[tuple[str, str], ...] = (
     ("seed", "seeds honoured"),
     ("temperature", "temperature honoured"),
     ("greedy", "temperature 0 is greedy"),
+    ("whole", "takes top_p, top_k, min_p"),
     ("max_tokens", "token limit honoured"),
     ("max_tokens_field", "its field"),
     ("stop", "stop text"),

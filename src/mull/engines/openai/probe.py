@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mull.engines.openai import asking, reply
-from mull.engines.openai.capabilities import Capabilities, Continues, Counts, Route, Stop, System
+from mull.engines.openai.capabilities import Capabilities, Continues, Counts, Route, Stop, System, Whole
 from mull.engines.openai.reply import Reply, Usage
 from mull.engines.openai.wire import Failed, Gone, Refused, Wire
 from mull.engines.prompts import Message, Prompt
@@ -131,6 +131,7 @@ class _Prober:
         text = first.choices[0].text
         if self.chat:
             route = replace(route, system=await self.system(route, first))
+        route = replace(route, whole=await self.whole(route))
         route = await self.settings(route, text)
         route = await self.tokens(route)
         route = await self.stops(route, text)
@@ -147,6 +148,14 @@ class _Prober:
         if found.usage is None or plain.usage is None:
             return "not shown"
         return "taken" if found.usage.prompt > plain.usage.prompt else "dropped"
+
+    async def whole(self, route: Route) -> Whole:
+        """Which fields against a cut distribution the server takes."""
+        ways: tuple[Whole, ...] = ("all", "top_p")
+        for way in ways:
+            if await self.ask(replace(route, whole=way), temperature=1.0, limit=1):
+                return way
+        return "no"
 
     async def settings(self, route: Route, text: str) -> Route:
         """Temperature, seeds, several choices, limits, usage."""

@@ -57,6 +57,7 @@ class Server:
     keeps_on_request: bool = True
     prefill: str = "continue_final_message"  # or last message, echo, no
     trims: bool = False
+    refuses: tuple[str, ...] = ()  # fields
     system: str = "taken"  # or dropped, refused
     logprobs: bool = True
     ids: bool = True
@@ -103,6 +104,8 @@ class Server:
     async def sampled(self, request: web.Request, asked: dict[str, Any], chat: bool) -> web.StreamResponse:
         if self.refuses_models and asked["model"] != self.model:
             return web.json_response({"error": {"message": f"no model {asked['model']}"}}, status=404)
+        if unknown := [name for name in self.refuses if name in asked]:
+            return web.json_response({"error": {"message": f"unknown field {unknown[0]}"}}, status=422)
         if chat and asked["messages"][0]["role"] == "system":
             if self.system == "refused":
                 return web.json_response({"error": {"message": "System role not supported"}}, status=400)

@@ -151,6 +151,28 @@ def test_a_template_without_a_system_role_is_named(habit: str):
     asyncio.run(check())
 
 
+@pytest.mark.parametrize(
+    ("refuses", "whole", "sent"),
+    [
+        ((), "all", {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}),
+        (("min_p",), "top_p", {"top_p": 1.0}),
+        (("top_p",), "no", {}),
+    ],
+)
+def test_the_whole_distribution_is_asked_for(refuses, whole: str, sent: dict[str, float]):
+    async def check():
+        async with Server(refuses=refuses).up() as server:
+            made = engine(server)
+            assert (await made.capabilities()).completions.whole == whole
+            for temperature in (1.0, 0.0):
+                await made.sample([job(temperature=temperature)])
+                names = ("top_p", "top_k", "min_p", "repetition_penalty")
+                body = server.requests[-1]
+                assert {k: body[k] for k in names if k in body} == (sent if temperature else {})
+
+    asyncio.run(check())
+
+
 def test_a_missing_route_is_named():
     async def check():
         async with Server(chat=False).up() as server:

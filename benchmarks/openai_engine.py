@@ -1,7 +1,9 @@
 """What the engine for OpenAI-compatible servers costs a completion, against a server that answers at once.
 
 The server is another process. Prints completions a second of the engine's CPU time (so that a busy
-machine does not count) and of the wall clock, over several runs: minimum, median and maximum.
+machine does not count) and of the wall clock, over several runs: minimum, median and maximum. Then
+what a request through the engine takes longer than the same request through aiohttp alone, one
+request at a time, the two in turn.
 
     python benchmarks/openai_engine.py [--runs 5] [--jobs 3000] [--in-flight 256]
 """
@@ -52,6 +54,25 @@ async def run(engine: OpenAIEngine, jobs: list[Job]) -> tuple[float, float]:
     return len(jobs) / (time.process_time() - cpu), len(jobs) / (time.perf_counter() - wall)
 
 
+async def added(engine: OpenAIEngine, jobs: list[Job]) -> tuple[list[float], list[float]]:
+    """Seconds of every request through the engine, and of one with the same body through aiohttp."""
+    import aiohttp
+
+    url = f"{engine.wire.url}/completions"
+    ours, bare = [], []
+    async with aiohttp.ClientSession() as session:
+        for job in jobs:
+            started = time.perf_counter()
+            await engine.sample([job])
+            ours.append(time.perf_counter() - started)
+            body = {"model": "m", "prompt": job.trace.problem.prompt, "max_tokens": 400, "temperature": 1.0}
+            started = time.perf_counter()
+            async with session.post(url, json=body) as answer:
+                await answer.json()
+            bare.append(time.perf_counter() - started)
+    return ours, bare
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=5)
@@ -74,6 +95,9 @@ def main() -> None:
             OpenAIEngine(url, "m", capabilities=found, concurrency=args.in_flight) for _ in range(args.runs)
         ]
         rates = [asyncio.run(run(engine, jobs)) for engine in engines]
+        ours, bare = (
+            median(each) * 1000 for each in asyncio.run(added(engines[0], jobs[: min(1000, args.jobs)]))
+        )
     finally:
         server.kill()
         server.wait()
@@ -81,6 +105,7 @@ def main() -> None:
         low, middle, high = min(values), median(values), max(values)
         print(f"completions {name}: {low:.0f} .. {middle:.0f} .. {high:.0f}")
     print(f"CPU time a completion: {1000 / median(r[0] for r in rates):.2f} ms")
+    print(f"one at a time, median: {ours:.2f} ms, aiohttp alone {bare:.2f} ms: adds {ours - bare:.2f} ms")
 
 
 if __name__ == "__main__":

@@ -66,12 +66,15 @@ class Server:
     choices: bool = True
     usage: bool = True
     counts_all: bool = True
+    part_counts: str = ""  # or continuous_usage_stats, timings_per_token
     seeds: bool = True
     stop: str = "cut"  # or kept, ignored
     names_stop: bool = True
     keeps_on_request: bool = True
     prefill: str = "continue_final_message"  # or last message, echo, no
     trims: bool = False
+    refuses: tuple[str, ...] = ()  # fields
+    system: str = "taken"  # or dropped, refused
     logprobs: bool = True
     ids: bool = True
     refuses_models: bool = True
@@ -119,6 +122,14 @@ class Server:
     async def sampled(self, request: web.Request, asked: dict[str, Any], chat: bool) -> web.StreamResponse:
         if self.refuses_models and asked["model"] != self.model:
             return web.json_response({"error": {"message": f"no model {asked['model']}"}}, status=404)
+        if unknown := [name for name in self.refuses if name in asked]:
+            return web.json_response({"error": {"message": f"unknown field {unknown[0]}"}}, status=422)
+        if chat and asked["messages"][0]["role"] == "system":
+            if self.system == "refused":
+                return web.json_response({"error": {"message": "System role not supported"}}, status=400)
+            told, *rest = asked["messages"]
+            content = told["content"] + "\n" if self.system == "taken" else ""
+            asked = asked | {"messages": [rest[0] | {"content": content + rest[0]["content"]}, *rest[1:]]}
         prompt, so_far = self.shown(asked, chat)
         size = len(prompt + so_far) // 4
         if size + asked["max_tokens"] > self.context:
@@ -143,15 +154,18 @@ class Server:
         await response.prepare(request)
         made = listed[0]
         field = self.thinks if chat and self.thinks not in ("", "text") else "content"
-        for word in [w for w in made["words"] if w != END]:
+        for k, word in enumerate(w for w in made["words"] if w != END):
             part = {"index": 0, "finish_reason": None}
             if field != "content" and word in (OPEN, CLOSE):
                 field = field if word == OPEN else "content"
                 continue
             part |= {"delta": {field: word}} if chat else {"text": word}
-            await response.write(
-                f"data: {json.dumps({'model': asked['model'], 'choices': [part]})}\n\n".encode()
-            )
+            event = {"model": asked["model"], "choices": [part]}
+            if self.part_counts == "timings_per_token" and asked.get("timings_per_token"):
+                event["timings"] = {"cache_n": size - 1, "prompt_n": 1, "predicted_n": k + 1}
+            if self.part_counts in asked.get("stream_options", ()):
+                event["usage"] = {"prompt_tokens": size, "completion_tokens": k + 1}
+            await response.write(f"data: {json.dumps(event)}\n\n".encode())
             await asyncio.sleep(0.001)
         part = {"index": 0, "finish_reason": made["finish_reason"]}
         part |= {"delta": {}} if chat else {"text": ""}

@@ -28,7 +28,7 @@ from mull.trace import Step, Trace
 
 pytest.importorskip("aiohttp")
 
-from mull.engines.openai import OpenAIEngine, recall, remember, rows
+from mull.engines.openai import OpenAIEngine, load, recall, remember, rows, side_by_side
 from mull.engines.openai.capabilities import Capabilities, Route
 from mull.engines.openai.pace import Pace
 from mull.engines.openai.reply import Choice
@@ -130,6 +130,45 @@ def test_a_chat_that_cannot_be_continued_says_what_is_missing():
             assert whole.trace.finish == "stop"
             with pytest.raises(MullError, match=r"cannot do step search.*capability 'continues': no"):
                 await made.sample([job(steps=1)])
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("habit", ["taken", "dropped", "refused"])
+def test_a_template_without_a_system_role_is_named(habit: str):
+    async def check():
+        async with Server(system=habit).up() as server:
+            made = engine(server, replace(CHAT, system="Work in steps."))
+            assert (await made.capabilities()).chat.system == habit
+            if habit == "taken":
+                [found] = await made.sample([job()])
+                assert found.trace.finish == "stop"
+            else:
+                with pytest.raises(MullError, match=f"has no system role .a system message is {habit}."):
+                    await made.sample([job()])
+            assert (await engine(server, CHAT).sample([job()]))[0].trace.finish == "stop"
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize(
+    ("refuses", "whole", "sent"),
+    [
+        ((), "all", {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}),
+        (("min_p",), "top_p", {"top_p": 1.0}),
+        (("top_p",), "no", {}),
+    ],
+)
+def test_the_whole_distribution_is_asked_for(refuses, whole: str, sent: dict[str, float]):
+    async def check():
+        async with Server(refuses=refuses).up() as server:
+            made = engine(server)
+            assert (await made.capabilities()).completions.whole == whole
+            for temperature in (1.0, 0.0):
+                await made.sample([job(temperature=temperature)])
+                names = ("top_p", "top_k", "min_p", "repetition_penalty")
+                body = server.requests[-1]
+                assert {k: body[k] for k in names if k in body} == (sent if temperature else {})
 
     asyncio.run(check())
 
@@ -367,6 +406,31 @@ def test_cutting_the_stream_closes_the_connection():
     asyncio.run(check())
 
 
+@pytest.mark.parametrize("way", ["continuous_usage_stats", "timings_per_token", ""])
+def test_a_stream_that_is_cut_is_counted_where_the_server_tells_with_every_part(way: str):
+    async def check():
+        async with Server(stop="ignored", part_counts=way).up() as server:
+            made = engine(server)
+            assert (await made.capabilities()).completions.stream_counts == (way or "no")
+            [found] = await made.sample([job(steps=1)])
+            cost = found.cost
+            assert cost.completion_tokens == 5
+            assert cost.prompt_tokens == (3 if way else 0)
+            assert cost.cached_tokens == (2 if way == "timings_per_token" else 0)
+            assert any("without usage" in note for note in made.notes) == (not way)
+
+    asyncio.run(check())
+
+
+def test_the_documentation_shows_what_was_probed():
+    docs = Path(__file__).parent.parent / "docs"
+    text = (docs / "engines.md").read_text()
+    found = [load(file) for file in sorted((docs / "engines").glob("*.json"))]
+    assert len(found) == 4
+    for chat in (False, True):
+        assert side_by_side(found, chat) in text, "run 'mull engine table' and put its tables there"
+
+
 # --- pace, memory, formats, driver, command ---
 
 
@@ -538,7 +602,7 @@ def test_one_engine_serves_several_event_loops_and_closes_its_connections():
     assert sessions[1].closed and sessions[1] is not sessions[0]
 
 
-def test_probe_command(capsys):
+def test_probe_command(tmp_path: Path, capsys):
     async def check(*more: str) -> int:
         async with Server().up() as server:
             return await asyncio.to_thread(main, ["engine", "probe", server.url, *more])
@@ -548,5 +612,17 @@ def test_probe_command(capsys):
     assert "continue_final_message" in told and "remembered in" in told
     assert asyncio.run(check("--json")) == 0
     assert json.loads(capsys.readouterr().out)["chat"]["seed"] is True
+    file = tmp_path / "probe.json"
+    assert asyncio.run(check("--name", "made up", "--save", str(file))) == 0
+    capsys.readouterr()
+    assert main(["engine", "table", str(file), str(file)]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert "| a step ends by | stop texts | stop texts |" in told
+    assert "| another model's name | refused | refused |" in told
+    file.write_text("{}")
+    assert main(["engine", "table", str(file)]) == 1
+    assert "holds no probe" in capsys.readouterr().err
+    assert main(["engine", "table", str(tmp_path / "none")]) == 1
+    assert "cannot be read" in capsys.readouterr().err
     assert asyncio.run(check("--key-env", "NOT_SET_ANYWHERE")) == 1
     assert "NOT_SET_ANYWHERE is not set" in capsys.readouterr().err

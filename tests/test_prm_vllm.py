@@ -9,14 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
-import subprocess
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +21,8 @@ from mull.verifiers.prm import build
 pytest.importorskip("aiohttp", reason="verifiers over HTTP need aiohttp (extra 'http')")
 pytest.importorskip("torch", reason="reward models in process need torch (extra 'local')")
 pytest.importorskip("transformers", reason="reward models need transformers (extra 'local')")
+from real_servers import free_port, named, serving
 from test_prm import CASES, TRACES, trace, values
-from test_real_servers import free_port, python
 
 pytestmark = pytest.mark.slow
 #: A language model served as a reward model: the log-odds of one token against another, at every token.
@@ -55,28 +47,6 @@ SERVED: dict[str, tuple[str, list[str]]] = {
 }
 
 
-@contextmanager
-def serving(command: list[str], port: int, log: Path) -> Iterator[str]:
-    """vLLM while it runs, its address once it answers; on a busy machine that takes its time."""
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
-    with log.open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, env=env, start_new_session=True)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        end = time.monotonic() + 1800
-        while True:
-            assert process.poll() is None and time.monotonic() < end, log.read_text()[-3000:]
-            try:
-                with urllib.request.urlopen(f"{url}/v1/models", timeout=5):
-                    break
-            except (OSError, urllib.error.URLError):
-                time.sleep(1.0)
-        yield url
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
 def score(table: dict[str, Any], *traces: Trace) -> list[Verdict]:
     return asyncio.run(build(table).score(traces))
 
@@ -87,13 +57,13 @@ def test_values_equal_the_in_process_models(tmp_path: Path, case: str) -> None:
     folder, port = tmp_path / "model", free_port()
     folder.mkdir()
     CASES[adapter][0](folder)
-    command = [python("MULL_VLLM_PYTHON"), "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder)]
+    command = [named("MULL_VLLM_PYTHON"), "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder)]
     command += ["--served-model-name", "prm", "--host", "127.0.0.1", "--port", str(port), "--enforce-eager"]
     command += ["--dtype", "float32", "--max-num-seqs", "8", "--runner", "pooling", *more]
     expected = score({"adapter": adapter, "path": str(folder), "device": "cpu"}, *TRACES)
     table = {"adapter": adapter, "model": "prm", "tokenizer": str(folder), "retries": 0}
-    log = tmp_path / "log"
-    with serving(command, port, log) as table["url"]:
+    with serving(command, port, "prm", tmp_path / "log", VLLM_CPU_KVCACHE_SPACE="1") as running:
+        table["url"] = running.url
         found = score(table, *TRACES)
         most = 0.0
         for one, other in zip(found, expected, strict=True):

@@ -1,130 +1,62 @@
 """The engine for OpenAI-compatible servers, against the real programs with the small world's proposer.
 
-Minutes long, and nothing is installed here: name a Python that has the program in it.
+Minutes long; ``real_servers.py`` says which environment variables name the programs. Each of
 
-    MULL_VLLM_PYTHON=.../bin/python MULL_TRANSFORMERS_PYTHON=.../bin/python \
-        pytest -m slow tests/test_real_servers.py
+    MULL_VLLM_PYTHON=.../bin/python pytest -m slow tests/test_real_servers.py
+    MULL_LLAMA_SERVER=.../llama-server pytest -m slow tests/test_real_servers.py
+
+tests what it names and skips the rest. ``MULL_PROBLEMS`` (100) is the number of problems.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import shutil
-import signal
-import socket
-import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mull import select
 from mull.drive import Driver, Task
 from mull.engines.base import Engine, Job
 from mull.engines.prompts import FORMATS, RULES
 from mull.engines.small import SmallEngine
+from mull.problems import Problem
 from mull.strategies.base import Arm
 from mull.tiny.load import checkpoint, problems
 from mull.trace import Trace
 from mull.verifiers.small import SmallVerifier
 
 pytest.importorskip("aiohttp")
-from mull.engines.openai import OpenAIEngine
+from mull.engines.openai import OpenAIEngine, load
+from real_servers import PROGRAMS, Running
 
 pytestmark = pytest.mark.slow
 SMALL = SmallEngine.load(checkpoint("proposer"))
-PROBLEMS = problems(count=30)
-TEMPLATE = "{{ bos_token }}{% for m in messages %}{{ m['content'] }}{% endfor %}"
+PRM = SmallVerifier.load(checkpoint("prm"))
+PROBLEMS = problems(count=int(os.environ.get("MULL_PROBLEMS", "100")))
 MAX_TOKENS = 200
+RECORDS = Path(__file__).parent.parent / "docs" / "engines"
+#: One answer after the other, about a second each.
+SLOW = ("transformers serve",)
+TEXT, CHAT = FORMATS["text"], replace(FORMATS["chat"], rule=RULES["newline"])
 
 
-@dataclass(frozen=True)
-class Running:
-    """A program that serves the proposer."""
-
-    url: str
-    model: str
-    process: subprocess.Popen[bytes]
-
-    def engine(self, folder: Path, **how) -> OpenAIEngine:
-        return OpenAIEngine(self.url, self.model, cache=folder, size=SMALL.size, timeout=300.0, **how)
-
-    def end(self) -> None:
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+@pytest.fixture(scope="module", params=PROGRAMS)
+def server(request, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Running, Path]]:
+    """A program that runs: its name, itself, and where what is probed is remembered."""
+    with PROGRAMS[request.param](tmp_path_factory.mktemp("server")) as running:
+        yield request.param, running, tmp_path_factory.mktemp("probed")
 
 
-@contextmanager
-def serving(command: list[str], port: int, model: str, log: Path, **env: str) -> Iterator[Running]:
-    """The program while it runs; it is waited for until it answers, ten minutes at most."""
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **env}
-    with log.open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, env=env, start_new_session=True)
-    running = Running(f"http://127.0.0.1:{port}", model, process)
-    try:
-        for _ in range(600):
-            assert process.poll() is None, log.read_text()[-3000:]
-            try:
-                with urllib.request.urlopen(f"{running.url}/v1/models", timeout=5):
-                    break
-            except (OSError, urllib.error.URLError):
-                time.sleep(1.0)
-        else:
-            pytest.fail(f"not up in ten minutes: {log.read_text()[-3000:]}")
-        yield running
-    finally:
-        if process.poll() is None:
-            running.end()
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-def python(name: str) -> str:
-    found = os.environ.get(name)
-    if not found:
-        pytest.skip(f"set {name} to a Python that has the program")
-    return found
-
-
-@pytest.fixture(scope="module")
-def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    folder, port = tmp_path_factory.mktemp("vllm"), free_port()
-    template = folder / "chat.jinja"
-    template.write_text(TEMPLATE)
-    command = [python("MULL_VLLM_PYTHON"), "-m", "vllm.entrypoints.openai.api_server"]
-    command += ["--model", str(checkpoint("proposer")), "--served-model-name", "tiny"]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--chat-template", str(template)]
-    command += ["--enforce-eager", "--dtype", "float32", "--block-size", "32", "--max-num-seqs", "64"]
-    command += ["--enable-prompt-tokens-details"]
-    with serving(command, port, "tiny", folder / "log", VLLM_CPU_KVCACHE_SPACE="1") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def transformers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    folder, port = tmp_path_factory.mktemp("transformers"), free_port()
-    model = folder / "proposer"
-    shutil.copytree(checkpoint("proposer"), model)
-    (model / "chat_template.jinja").write_text(TEMPLATE)
-    # Without this the server is greedy whatever the temperature.
-    settings = {"do_sample": True, "bos_token_id": 2, "eos_token_id": 3, "pad_token_id": 0}
-    (model / "generation_config.json").write_text(json.dumps(settings))
-    command = [python("MULL_TRANSFORMERS_PYTHON"), "-m", "transformers.cli.transformers", "serve", str(model)]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu", "--dtype", "float32"]
-    (folder / "hub").mkdir()  # without it /v1/models fails
-    with serving(command, port, str(model), folder / "log", HF_HOME=str(folder)) as running:
-        yield running
+def built_in(count: int) -> list[Trace]:
+    jobs = [Job(Trace(p), None, 0.0, 1, MAX_TOKENS) for p in PROBLEMS[:count]]
+    return [c.trace for c in SMALL.sample_now(jobs)]
 
 
 def greedy(engine: OpenAIEngine, count: int) -> tuple[list[Trace], list[Trace]]:
@@ -141,88 +73,158 @@ def greedy(engine: OpenAIEngine, count: int) -> tuple[list[Trace], list[Trace]]:
     return asyncio.run(sample())
 
 
-@pytest.mark.parametrize("form", [FORMATS["text"], replace(FORMATS["chat"], rule=RULES["newline"])])
-def test_vllm_greedy_equals_the_built_in_engine(vllm: Running, tmp_path: Path, form):
-    whole, stepped = greedy(vllm.engine(tmp_path, form=form), 20)
-    expected = [
-        c.trace for c in SMALL.sample_now([Job(Trace(p), None, 0.0, 1, MAX_TOKENS) for p in PROBLEMS[:20]])
-    ]
-    assert [(t.text, t.finish, t.tokens) for t in whole] == [(t.text, t.finish, t.tokens) for t in expected]
-    assert [len(t.steps) for t in whole] == [len(t.steps) for t in expected]
-    assert [(t.text, t.tokens, len(t.steps)) for t in stepped] == [
-        (t.text, t.tokens, len(t.steps)) for t in whole
-    ]
-    for one, other in zip(whole, expected, strict=True):
-        assert np.allclose(
-            [x for s in one.steps for x in s.logprobs],
-            [x for s in other.steps for x in s.logprobs],
-            atol=1e-3,
-        )
+def test_the_probe_finds_what_the_documentation_shows(server):
+    name, running, folder = server
+    found = asyncio.run(running.engine(folder).capabilities())
+    shown = load(RECORDS / f"{name.replace(' ', '-')}.json")
+    for route in ("completions", "chat"):
+        one, other = asdict(getattr(found, route)), asdict(getattr(shown, route))
+        differ = {key: (one[key], other[key]) for key in one if one[key] != other[key] and key != "why"}
+        assert not differ, f"{route}: now, and as documented: {differ}"
+    assert found.checked == shown.checked
 
 
-def test_transformers_greedy_equals_the_built_in_engine(transformers: Running, tmp_path: Path):
-    engine = transformers.engine(tmp_path)
-    whole, stepped = greedy(engine, 5)
-    expected = [
-        c.trace for c in SMALL.sample_now([Job(Trace(p), None, 0.0, 1, MAX_TOKENS) for p in PROBLEMS[:5]])
-    ]
-    assert [(t.text, t.finish, len(t.steps)) for t in whole] == [
-        (t.text, t.finish, len(t.steps)) for t in expected
-    ]
-    assert stepped == whole
-    assert any("without usage" in note for note in engine.notes)
+@pytest.mark.parametrize("form", [TEXT, CHAT], ids=["text", "chat"])
+def test_greedy_equals_the_built_in_engine(server, form):
+    name, running, folder = server
+    engine = running.engine(folder, form=form)
+    count = 5 if name in SLOW else 20
+    whole, stepped = greedy(engine, count)
+    expected = built_in(count)
+    for one in (whole, stepped):
+        assert [(t.text, t.finish, t.error or "") for t in one] == [(t.text, t.finish, "") for t in expected]
+        assert [[s.text for s in t.steps] for t in one] == [[s.text for s in t.steps] for t in expected]
+    route = asyncio.run(engine.capabilities()).route(form.chat)
+    values = [x for t in whole for s in t.steps for x in s.logprobs]
+    same = [x for t in expected for s in t.steps for x in s.logprobs]
+    print(f"{name}: {len(values)} log-probabilities of {len(same)} tokens", end="")
+    if route.ids != "no":
+        assert [t.tokens for t in whole] == [t.tokens for t in expected]
+    if route.logprobs:
+        # Some servers give the end token's, some do not.
+        for one, other in zip(whole, expected, strict=True):
+            for step, like in zip(one.steps, other.steps, strict=True):
+                assert 0 <= len(like.logprobs) - len(step.logprobs) <= (like is other.steps[-1])
+                assert np.allclose(step.logprobs, like.logprobs[: len(step.logprobs)], atol=2e-3)
+        print(f", largest difference {largest(whole, expected):.1e}", end="")
+    print()
+    assert bool(values) == bool(route.logprobs)
 
 
-def majority(engine: Engine) -> tuple[np.ndarray, np.ndarray]:
-    """Of every problem: is the vote of 16 right, and which share of the 16."""
-    driver = Driver(engine, seed=5, max_tokens=MAX_TOKENS)
-    results = driver.run([Task(p, Arm("majority", 16)) for p in PROBLEMS])
+def largest(one: list[Trace], other: list[Trace]) -> float:
+    pairs = [(s, o) for t, u in zip(one, other, strict=True) for s, o in zip(t.steps, u.steps, strict=True)]
+    return max(abs(x - y) for s, o in pairs for x, y in zip(s.logprobs, o.logprobs, strict=False))
+
+
+@cache
+def expected(strategy: str, count: int) -> list:
+    return run(SMALL, strategy, count)
+
+
+def run(engine: Engine, strategy: str, count: int) -> list:
+    driver = Driver(engine, PRM, seed=5, max_tokens=MAX_TOKENS)
+    return driver.run([Task(p, Arm(strategy, 16)) for p in PROBLEMS[:count]])
+
+
+def right(results: list) -> np.ndarray:
+    return np.array([bool(r.correct) for r in results])
+
+
+@pytest.mark.parametrize("seeded", [True, False], ids=["seeds", "choices"])
+def test_sampling_is_as_accurate(server, seeded: bool):
+    """Best of 16, majority and single samples, all of the same solutions."""
+    name, running, folder = server
+    if name in SLOW and not seeded:
+        pytest.skip("one slow run of it is enough")
+    count = min(10, len(PROBLEMS)) if name in SLOW else len(PROBLEMS)
+    results = run(running.engine(folder, seeded=seeded), "best_of_n", count)
+    other = expected("best_of_n", count)
     assert not any(event for r in results for event in r.events if "none of" not in event)
-    right = [[c.answer == r.task.problem.gold for c in r.candidates] for r in results]
-    return np.array([bool(r.correct) for r in results]), np.mean(right, axis=1)
+    for rule in (select.best_of_n, select.majority):
+        told, like = (
+            np.array([rule(r.task.problem.id, r.candidates).answer == r.task.problem.gold for r in each])
+            for each in (results, other)
+        )
+        print(f"{name} {rule.__name__} 16: {told.sum()} of {count}, built-in {like.sum()}", flush=True)
+        within(told, like)
+    one, two = (
+        np.array([np.mean([c.answer == r.task.problem.gold for c in r.candidates]) for r in each])
+        for each in (results, other)
+    )
+    print(f"{name} one sample: {one.mean():.3f}, built-in {two.mean():.3f}", flush=True)
+    # Shares of 16 each: the difference of two means over the problems, and its standard error.
+    error = np.sqrt(np.sum(two * (1 - two)) * 2 / 16) / count
+    assert abs(one.mean() - two.mean()) < 3.5 * error
 
 
-@pytest.mark.parametrize("seeded", [True, False])
-def test_vllm_majority_is_as_accurate(vllm: Running, tmp_path: Path, seeded: bool):
-    voted, shares = majority(vllm.engine(tmp_path, seeded=seeded))
-    expected, expected_shares = majority(SMALL)
-    for name, one, other in (("majority", voted, expected), ("one sample", shares, expected_shares)):
-        print(f"{name}: vLLM {one.mean():.3f}, built-in {other.mean():.3f}")
-    # Shares of 16 each: the difference of two means over 30 problems, and its standard error.
-    error = np.sqrt(np.sum(expected_shares * (1 - expected_shares)) * 2 / 16) / len(shares)
-    assert abs(shares.mean() - expected_shares.mean()) < 3.5 * error
-    assert np.sum(voted != expected) <= 6
+def within(one: np.ndarray, other: np.ndarray) -> None:
+    """Paired: as many problems are won as are lost, within 3.5 standard errors."""
+    won, lost = int(np.sum(one & ~other)), int(np.sum(other & ~one))
+    assert abs(won - lost) <= 3.5 * np.sqrt(max(won + lost, 1)), (won, lost)
 
 
-def test_vllm_beam_is_warm(vllm: Running, tmp_path: Path):
-    prm = SmallVerifier.load(checkpoint("prm"))
-    results = {}
-    for name, engine in (("vLLM", vllm.engine(tmp_path)), ("built-in", SMALL)):
-        driver = Driver(engine, prm, seed=5, max_tokens=MAX_TOKENS)
-        results[name] = driver.run([Task(p, Arm("beam", 16)) for p in PROBLEMS])
-        cost = sum((r.cost for r in results[name][1:]), results[name][0].cost)
-        right = sum(bool(r.correct) for r in results[name])
-        print(f"{name}: {right} of {len(PROBLEMS)} right, {cost}")
+def test_beam_is_as_accurate(server):
+    name, running, folder = server
+    count = min(3, len(PROBLEMS)) if name in SLOW else len(PROBLEMS)
+    engine = running.engine(folder)
+    results, other = run(engine, "beam", count), expected("beam", count)
+    told, like = right(results), right(other)
+    print(f"{name} beam: {told.sum()} of {count}, built-in {like.sum()}; notes {engine.notes}")
+    assert not any(r.events for r in results)
+    within(told, like)
+    cost = sum((r.cost for r in results[1:]), results[0].cost)
+    print(cost)
+    route = asyncio.run(engine.capabilities()).completions
+    if route.cached and route.step_by_stops:
         assert cost.cached_tokens > 0.3 * cost.prompt_tokens
-        assert not any(r.events for r in results[name])
-    differ = sum(a.correct != b.correct for a, b in zip(results["vLLM"], results["built-in"], strict=True))
-    assert differ <= 8
 
 
-def test_vllm_killed_marks_the_traces(vllm: Running, tmp_path: Path):
-    engine = vllm.engine(tmp_path, retries=1)
+def test_cancelling_ends_the_work(server):
+    """The server has nothing to do soon after a call is cancelled."""
+    name, running, folder = server
+    if running.busy is None:
+        pytest.skip(f"{name} does not tell how busy it is")
+    busy = running.busy
+    long = Problem("long", "1 + 1 = 2\n" * 10, "0")
 
-    async def run() -> list[str]:
+    async def cancelled() -> tuple[float, float]:
+        engine = running.engine(folder, seeded=True, form=replace(TEXT, ask="{problem}"))
+        await engine.settings()
+        jobs = [Job(Trace(long), None, 1.5, seed, 600) for seed in range(2000)]
+        task = asyncio.create_task(engine.sample(jobs))
+        for _ in range(200):
+            await asyncio.sleep(0.05)
+            most = await asyncio.to_thread(busy)
+            if most >= 8:
+                break
+        assert not task.done()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        begun = time.monotonic()
+        while await asyncio.to_thread(busy) and time.monotonic() - begun < 30:
+            await asyncio.sleep(0.05)
+        return most, time.monotonic() - begun
+
+    most, after = asyncio.run(cancelled())
+    print(f"{name}: {most:.0f} requests under way, none {after:.2f} s after cancelling")
+    assert most >= 8 and after < 20
+
+
+def test_killed_marks_the_traces(server):
+    name, running, folder = server
+    engine = running.engine(folder, retries=1)
+
+    async def killed() -> list[str]:
         first = await engine.sample([Job(Trace(PROBLEMS[0]), None, 1.0, 1, MAX_TOKENS)])
         assert first[0].trace.finish == "stop"
         jobs = [Job(Trace(p), None, 1.0, seed, MAX_TOKENS) for p in PROBLEMS for seed in range(8)]
         task = asyncio.create_task(engine.sample(jobs))
         await asyncio.sleep(0.5)
-        vllm.end()
+        running.end()
         found = await task
         assert all(c.trace.finish in ("stop", "length", "error") for c in found)
-        return [c.trace.error for c in found if c.trace.finish == "error"]
+        return [c.trace.error or "" for c in found if c.trace.finish == "error"]
 
-    errors = asyncio.run(run())
-    print(len(errors), "failed:", sorted(set(errors)))
+    errors = asyncio.run(killed())
+    print(f"{name}: {len(errors)} of {8 * len(PROBLEMS)} failed: {sorted(set(errors))}")
     assert errors and all("connect" in error for error in errors)

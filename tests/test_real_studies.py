@@ -1,8 +1,8 @@
-"""Studies, ``mull ask`` and ``mull pool record`` against vLLM's own server, with the small world's proposer.
+"""Studies, ``mull ask`` and ``mull pool record`` against real servers, with the small world's proposer.
 
-Minutes long; the program is named as for ``test_real_servers.py``:
+Minutes long; the program is named as ``real_servers.py`` says:
 
-    MULL_VLLM_PYTHON=.../bin/python pytest -m slow tests/test_real_studies.py
+    MULL_LLAMA_SERVER=.../llama-server pytest -m slow tests/test_real_studies.py -k llama
 """
 
 from __future__ import annotations
@@ -12,16 +12,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from mull.tiny.load import checkpoint
-from test_real_servers import TEMPLATE, Running, free_port, python, serving
+from real_servers import free_port, llama, vllm
 
 pytest.importorskip("aiohttp")
 pytestmark = pytest.mark.slow
@@ -39,19 +36,6 @@ budgets = [16]
 """
 
 
-@contextmanager
-def vllm(folder: Path, port: int) -> Iterator[Running]:
-    template = folder / "chat.jinja"
-    template.write_text(TEMPLATE)
-    command = [python("MULL_VLLM_PYTHON"), "-m", "vllm.entrypoints.openai.api_server"]
-    command += ["--model", str(checkpoint("proposer")), "--served-model-name", "tiny"]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--chat-template", str(template)]
-    command += ["--enforce-eager", "--dtype", "float32", "--block-size", "32", "--max-num-seqs", "64"]
-    command += ["--enable-prompt-tokens-details"]
-    with serving(command, port, "tiny", folder / "log", VLLM_CPU_KVCACHE_SPACE="1") as running:
-        yield running
-
-
 def command(folder: Path, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "mull", *arguments]
 
@@ -67,11 +51,12 @@ def engine(url: str, retries: int = 5) -> str:
     return f'{{ url = "{url}", model = "tiny", retries = {retries}, price_in = 1.0, price_out = 4.0 }}'
 
 
-def test_a_study_over_vllm_finds_what_the_built_in_engine_does(tmp_path: Path) -> None:
+@pytest.mark.parametrize("program", [vllm, llama])
+def test_a_study_over_a_server_finds_what_the_built_in_engine_does(tmp_path: Path, program) -> None:
     port = free_port()
     found = {}
-    with vllm(tmp_path, port) as running:
-        for name, spec in (("vLLM", engine(running.url)), ("built-in", '"tiny"')):
+    with program(tmp_path, port) as running:
+        for name, spec in (("served", engine(running.url)), ("built-in", '"tiny"')):
             (tmp_path / f"{name}.toml").write_text(STUDY.format(seed=3, engine=spec))
             arguments = ["study", str(tmp_path / f"{name}.toml"), "--out", str(tmp_path / name), "--json"]
             status, out, _ = mull(tmp_path, *arguments)
@@ -82,7 +67,7 @@ def test_a_study_over_vllm_finds_what_the_built_in_engine_does(tmp_path: Path) -
             n: p.group_by("problem", maintain_order=True).agg(pl.col("correct").mean())
             for n, p in pools.items()
         }
-        one, other = (shares[n]["correct"].to_numpy() for n in ("vLLM", "built-in"))
+        one, other = (shares[n]["correct"].to_numpy() for n in ("served", "built-in"))
         error = np.sqrt(np.sum(other * (1 - other)) * 2 / 16) / len(other)
         assert abs(one.mean() - other.mean()) < 3.5 * error
         for strategy, params in (
@@ -101,8 +86,8 @@ def test_a_study_over_vllm_finds_what_the_built_in_engine_does(tmp_path: Path) -
             }
             print(strategy, {n: (round(a["accuracy"], 3), a["ci95"]) for n, a in at.items()})
             low, high = at["built-in"]["ci95"]
-            assert low - 0.1 <= at["vLLM"]["accuracy"] <= high + 0.1
-        usage = found["vLLM"]["usage"]
+            assert low - 0.1 <= at["served"]["accuracy"] <= high + 0.1
+        usage = found["served"]["usage"]
         print({k: v for k, v in usage.items() if k != "by"})
         assert usage["cache_hit_rate"] > 0.3 and usage["dollars"] > 0 and usage["requests"] > 320
         # The same words from the command line, one problem and a pool.
@@ -142,7 +127,8 @@ def test_a_study_over_vllm_finds_what_the_built_in_engine_does(tmp_path: Path) -
         assert all(row["prm"] is not None for row in made["scores"])
 
 
-def test_a_study_whose_vllm_is_killed_goes_on_with_a_new_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("program", [vllm, llama])
+def test_a_study_whose_server_is_killed_goes_on_with_a_new_one(tmp_path: Path, program) -> None:
     port = free_port()
     toml = tmp_path / "study.toml"
     toml.write_text(
@@ -150,7 +136,7 @@ def test_a_study_whose_vllm_is_killed_goes_on_with_a_new_one(tmp_path: Path) -> 
     )
     arguments = ["study", str(toml), "--out", str(tmp_path / "out"), "--measure", "0"]
     env = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    with vllm(tmp_path, port) as running:
+    with program(tmp_path, port) as running:
         process = subprocess.Popen(
             command(tmp_path, *arguments), env=env, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -165,7 +151,7 @@ def test_a_study_whose_vllm_is_killed_goes_on_with_a_new_one(tmp_path: Path) -> 
         )
     kept = {path.name: path.read_bytes() for path in shards.glob("*.parquet") if "failed" not in path.name}
     assert kept and list(shards.glob("*.failed.parquet"))
-    with vllm(tmp_path, port):
+    with program(tmp_path, port):
         status, _, _ = mull(tmp_path, *arguments)
     assert status == 0 and not list(shards.glob("*.failed.parquet"))
     assert all((shards / name).read_bytes() == data for name, data in kept.items())

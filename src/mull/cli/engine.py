@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
 from typing import Any
 
 _PROBE = """\
 examples:
   mull engine probe http://localhost:8000
   mull engine probe https://api.example.com/v1 --model some-model --key-env EXAMPLE_KEY --json
+  mull engine probe http://localhost:8000 --name "vLLM 0.32" --save vllm.json
+"""
+_TABLE = """\
+example:
+  mull engine table vllm.json llama-server.json
 """
 
 
@@ -40,15 +46,27 @@ def add(commands: Any) -> None:
         "--timeout", type=float, default=60.0, metavar="S", help="a request (default: %(default)g)"
     )
     one.add_argument("--json", action="store_true", help="print JSON")
+    one.add_argument("--name", metavar="NAME", default="", help="what to call the server in tables")
+    one.add_argument("--save", metavar="FILE", type=Path, help="write the probe to a file, too")
     one.set_defaults(run=run_probe)
+    two = kinds.add_parser(
+        "table",
+        help="compare what probed servers can do",
+        description="Print saved probes side by side, as Markdown: completions first, then chat.",
+        epilog=_TABLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    two.add_argument("files", metavar="FILE", type=Path, nargs="+", help="written by 'probe --save'")
+    two.set_defaults(run=run_table)
 
 
 def run_probe(args: argparse.Namespace) -> int:
     """Probe, remember, print."""
     import asyncio
-    from dataclasses import asdict
+    from dataclasses import asdict, replace
 
     from mull.engines.openai import QUESTION, Wire, address, probe, remember
+    from mull.engines.openai.capabilities import as_json
     from mull.errors import MullError
 
     key = None
@@ -62,7 +80,13 @@ def run_probe(args: argparse.Namespace) -> int:
         raise MullError(f"--timeout must be more than 0, not {args.timeout:g}")
     wire = Wire(address(args.url), key, timeout=args.timeout)
     found = asyncio.run(probe(wire, args.model, args.question or QUESTION))
+    found = replace(found, server=args.name)
     file = remember(found)
+    if args.save is not None:
+        try:
+            args.save.write_text(as_json(found) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise MullError(f"{args.save} cannot be written: {error.strerror or error}") from None
     if args.json:
         import json
 
@@ -70,6 +94,16 @@ def run_probe(args: argparse.Namespace) -> int:
         return 0
     show(found)
     print(f"remembered in {file}" if file else "not remembered: the cache folder cannot be written")
+    return 0
+
+
+def run_table(args: argparse.Namespace) -> int:
+    """Print the table."""
+    from mull.engines.openai import load, side_by_side
+
+    found = [load(file) for file in args.files]
+    for name, chat in (("Completions", False), ("Chat", True)):
+        print(f"{name}:\n\n{side_by_side(found, chat)}")
     return 0
 
 

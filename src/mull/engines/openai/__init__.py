@@ -1,6 +1,6 @@
 """Engines behind an OpenAI-compatible HTTP server."""
 
-from mull.engines.openai.capabilities import Capabilities, Route, recall, remember, rows
+from mull.engines.openai.capabilities import Capabilities, Route, load, recall, remember, rows, side_by_side
 from mull.engines.openai.engine import OpenAIEngine, address
 from mull.engines.openai.probe import QUESTION, probe
 from mull.engines.openai.wire import Wire
@@ -12,8 +12,10 @@ __all__ = [
     "Route",
     "Wire",
     "address",
+    "load",
     "probe",
     "recall",
     "remember",
     "rows",
+    "side_by_side",
 ]

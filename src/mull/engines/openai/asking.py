@@ -8,6 +8,12 @@ from typing import Any
 from mull.engines.openai.capabilities import Route
 from mull.engines.prompts import Prompt
 
+#: What leaves the model's distribution as the temperature makes it. Without these llama.cpp cuts it (top_k
+#: 40, top_p 0.95, min_p 0.05), and vLLM as the model's generation_config.json says.
+WHOLE: dict[str, dict[str, float]] = {
+    "all": {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0},
+    "top_p": {"top_p": 1.0},
+}
 #: Seeds are sent with so many bits: some servers take no more.
 SEED_BITS = 31
 
@@ -48,6 +54,8 @@ def body(
             found["messages"].append(last)
     else:
         found["prompt"] = prompt.text + prompt.so_far
+    if temperature > 0:
+        found |= WHOLE.get(route.whole, {})
     if n > 1:
         found["n"] = n
     if seed is not None:
@@ -60,4 +68,14 @@ def body(
         found["logprobs"] = True if chat else 1
         if route.ids == "token_ids":
             found["return_token_ids"] = True
+    return found
+
+
+def streamed(route: Route) -> dict[str, Any]:
+    """The fields that make a streamed answer tell its usage, as the route is said to take them."""
+    found: dict[str, Any] = {"stream_options": {"include_usage": True}}
+    if route.stream_counts == "continuous_usage_stats":
+        found["stream_options"]["continuous_usage_stats"] = True
+    elif route.stream_counts == "timings_per_token":
+        found["timings_per_token"] = True
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +23,13 @@ Stop = Literal["cut", "kept", "overrun", "ignored", "refused", "not shown"]
 #: How a server is asked to continue: a text prompt is just longer; a chat's last message is the
 #: assistant's, marked by request fields, by a field of its own, or by nothing.
 Continues = Literal["text", "continue_final_message", "prefix", "last message", "no", "not shown"]
-FORM = 1
+#: A template may take a system message, drop it without a word, or be an error with it.
+System = Literal["taken", "dropped", "refused", "not shown"]
+#: ``top_p`` alone, or ``top_k``, ``min_p`` and ``repetition_penalty`` with it.
+Whole = Literal["all", "top_p", "no", "not shown"]
+#: What makes a server send counts with every part of a stream (vLLM; llama.cpp).
+Counts = Literal["continuous_usage_stats", "timings_per_token", "no", "not shown"]
+FORM = 2
 
 
 @dataclass(frozen=True)
@@ -37,11 +43,15 @@ class Route:
     echoes: bool = False
     #: White space at the given beginning's end is lost by the chat template.
     trims: bool = False
+    #: What a chat's template makes of a system message.
+    system: System = "not shown"
     choices: Shown = None
     choices_counted: Shown = None
     seed: Shown = None
     temperature: Shown = None
     greedy: Shown = None
+    #: The fields that keep the server (or the model's own settings there) from cutting the distribution.
+    whole: Whole = "not shown"
     max_tokens: Shown = None
     max_tokens_field: str = "max_tokens"
     stop: Stop = "not shown"
@@ -55,6 +65,8 @@ class Route:
     prompt_logprobs: Shown = None
     stream: Shown = None
     stream_usage: Shown = None
+    #: The field that brings counts with every part, so that a stream that is cut is counted, too.
+    stream_counts: Counts = "not shown"
     usage: Shown = None
     cached: Shown = None
 
@@ -68,7 +80,10 @@ class Route:
 
 @dataclass(frozen=True)
 class Capabilities:
-    """A server's routes for one model. ``served``: the models it lists, ``checked``: it refuses others."""
+    """A server's routes for one model. ``served``: the models it lists, ``checked``: it refuses others.
+
+    ``server`` is what the program is called in tables; no server tells that, so whoever probes does.
+    """
 
     url: str
     model: str
@@ -97,11 +112,13 @@ _ROWS: tuple[tuple[str, str], ...] = (
     ("continues", "continues a solution by"),
     ("echoes", "returns the given beginning"),
     ("trims", "loses white space at its end"),
+    ("system", "system message"),
     ("choices", "several choices a request"),
     ("choices_counted", "usage counts every choice"),
     ("seed", "seeds honoured"),
     ("temperature", "temperature honoured"),
     ("greedy", "temperature 0 is greedy"),
+    ("whole", "takes top_p, top_k, min_p"),
     ("max_tokens", "token limit honoured"),
     ("max_tokens_field", "its field"),
     ("stop", "stop text"),
@@ -113,6 +130,7 @@ _ROWS: tuple[tuple[str, str], ...] = (
     ("prompt_logprobs", "prompt_logprobs"),
     ("stream", "streams"),
     ("stream_usage", "usage while streaming"),
+    ("stream_counts", "with every part by"),
     ("usage", "usage"),
     ("cached", "usage tells cached tokens"),
 )
@@ -128,9 +146,21 @@ def rows(found: Capabilities) -> list[tuple[str, str, str]]:
     return [*table, ("a step ends by", _steps(found.completions), _steps(found.chat))]
 
 
-def _shown(route: Route, name: str) -> str:
+def side_by_side(found: Sequence[Capabilities], chat: bool) -> str:
+    """The records of several servers as a Markdown table, a column each, for one route."""
+    routes = [each.chat if chat else each.completions for each in found]
+    head = ["", *(each.server or each.model for each in found)]
+    refuses = {True: "refused", False: "accepted", None: "not shown"}
+    table = [[label, *(_shown(route, name, why=False) for route in routes)] for name, label in _ROWS]
+    table.append(["a step ends by", *(_steps(route) for route in routes)])
+    table.append(["another model's name", *(refuses[each.checked] for each in found)])
+    lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *table)]
+    return "\n".join(lines) + "\n"
+
+
+def _shown(route: Route, name: str, why: bool = True) -> str:
     if not route.works:
-        return f"no: {route.why}" if name == "works" else ""
+        return (f"no: {route.why}" if why else "no") if name == "works" else ""
     value = getattr(route, name)
     return {True: "yes", False: "no", None: "not shown"}.get(value, str(value))
 
@@ -172,15 +202,26 @@ def remember(found: Capabilities, folder: Path | None = None) -> Path | None:
 def recall(url: str, model: str, folder: Path | None = None) -> Capabilities | None:
     """The remembered record, None if there is none or it is of another form."""
     try:
-        given = json.loads(_file(url, model, folder).read_text(encoding="utf-8"))
-        if given.get("form") != FORM or (given["url"], given["model"]) != (url, model):
-            return None
+        found = load(_file(url, model, folder))
+    except MullError:
+        return None
+    return found if (found.url, found.model) == (url, model) else None
+
+
+def load(file: Path) -> Capabilities:
+    """The record in a file; :class:`MullError` if there is none or it is of another form."""
+    try:
+        given = json.loads(file.read_text(encoding="utf-8"))
+        if given["form"] != FORM:
+            raise MullError(f"{file} was probed by another version of mull; probe the server again")
         for name in ("completions", "chat"):
             given[name] = Route(**_known(given[name], Route))
         given["served"] = tuple(given["served"])
         return Capabilities(**_known(given, Capabilities))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
+    except OSError as error:
+        raise MullError(f"{file} cannot be read: {error.strerror or error}") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise MullError(f"{file} holds no probe: 'mull engine probe URL --save FILE' writes one") from None
 
 
 def _known(given: dict[str, Any], kind: type) -> dict[str, Any]:

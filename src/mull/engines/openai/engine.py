@@ -198,6 +198,12 @@ class OpenAIEngine:
 
     def _check(self, job: Job, settings: Settings) -> None:
         """:class:`MullError` where the server lacks what the job needs."""
+        if self.form.system and settings.route.system in ("refused", "dropped"):
+            raise MullError(
+                f"the chat template of {settings.model!r} at {self.wire.url} has no system role (a system "
+                f'message is {settings.route.system}); use a format without one (system = ""), and say in '
+                "'ask' what it would have said"
+            )
         route, kind = settings.route, "chat" if self.form.chat else "text"
         if not self.form.thinks:
             refuse_thinking([job], self.name)

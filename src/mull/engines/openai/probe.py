@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mull.engines.openai import asking, reply
-from mull.engines.openai.capabilities import Capabilities, Continues, Route, Stop
+from mull.engines.openai.capabilities import Capabilities, Continues, Counts, Route, Stop, System, Whole
 from mull.engines.openai.reply import Choice, Reply, Usage
 from mull.engines.openai.wire import Failed, Gone, Refused, Wire
 from mull.engines.prompts import Marks, Message, Prompt
@@ -137,11 +137,33 @@ class _Prober:
             return Route(False, self.why)
         reply.check_model(first, self.model)
         text = first.choices[0].text
+        if self.chat:
+            route = replace(route, system=await self.system(route, first))
+        route = replace(route, whole=await self.whole(route))
         route = await self.settings(route, text)
         route = await self.tokens(route)
         route = await self.stops(route, text)
         route = await self.continuing(route, text)
         return await self.streaming(route)
+
+    async def system(self, route: Route, plain: Reply) -> System:
+        """What becomes of a system message: one that is taken makes the prompt longer."""
+        told = Message("system", "Have a good look at all of it, and write no more than is asked for.")
+        one = replace(self, prompt=Prompt(messages=(told, *self.prompt.messages)))
+        found = await one.ask(route, limit=1)
+        if found is None:
+            return "refused"
+        if found.usage is None or plain.usage is None:
+            return "not shown"
+        return "taken" if found.usage.prompt > plain.usage.prompt else "dropped"
+
+    async def whole(self, route: Route) -> Whole:
+        """Which fields against a cut distribution the server takes."""
+        ways: tuple[Whole, ...] = ("all", "top_p")
+        for way in ways:
+            if await self.ask(replace(route, whole=way), temperature=1.0, limit=1):
+                return way
+        return "no"
 
     async def settings(self, route: Route, text: str) -> Route:
         """Temperature, seeds, several choices, limits, usage."""
@@ -270,22 +292,36 @@ class _Prober:
 
     async def streaming(self, route: Route) -> Route:
         """Whether answers come in parts, and with usage."""
-        sent = asking.body(self.model, self.prompt, route, limit=8, temperature=0.0)
-        sent["stream_options"] = {"include_usage": True}
+        found = await self.streamed(route)
+        if found is None:
+            return replace(route, stream=False)
+        parts, _, usage = found
+        route = replace(route, stream=parts > 1, stream_usage=usage is not None)
+        ways: tuple[Counts, ...] = ("continuous_usage_stats", "timings_per_token")
+        for way in ways if parts > 1 else ():
+            again = await self.streamed(replace(route, stream_counts=way))
+            if again is not None and again[1] is not None and again[1].completion > 0:
+                return replace(route, stream_counts=way)
+        return replace(route, stream_counts="no" if parts > 1 else "not shown")
 
-        async def read(events: AsyncIterator[dict[str, Any]]) -> tuple[int, Usage | None]:
-            parts, usage = 0, None
+    async def streamed(self, route: Route) -> tuple[int, Usage | None, Usage | None] | None:
+        """Of a streamed answer: parts with text, the usage that came with them, and that of the whole."""
+        sent = asking.body(self.model, self.prompt, route, limit=8, temperature=0.0)
+        sent |= asking.streamed(route)
+
+        async def read(events: AsyncIterator[dict[str, Any]]) -> tuple[int, Usage | None, Usage | None]:
+            parts, early, usage = 0, None, None
             async for event in events:
-                text, _, _ = reply.part(event, chat=self.chat)
+                text, ended, _ = reply.part(event, chat=self.chat)
                 parts += bool(text)
                 usage = reply.usage(event) or usage
-            return parts, usage
+                early = usage if text and ended is None else early
+            return parts, early, usage
 
         try:
-            parts, usage = await self.wire.stream(asking.path(self.chat), sent, read)
+            return await self.wire.stream(asking.path(self.chat), sent, read)
         except (Refused, Failed):
-            return replace(route, stream=False)
-        return replace(route, stream=parts > 1, stream_usage=usage is not None)
+            return None
 
 
 def _as_sampled(choice: Choice) -> str:

@@ -149,7 +149,7 @@ def usage(answer: dict[str, Any]) -> Usage | None:
     """The counts of an answer, None unless both counts are there."""
     given = answer.get("usage")
     if not isinstance(given, dict):
-        return None
+        return _timings(answer.get("timings"))
     prompt, completion = given.get("prompt_tokens"), given.get("completion_tokens")
     if not isinstance(prompt, int) or not isinstance(completion, int):
         return None
@@ -163,6 +163,16 @@ def usage(answer: dict[str, Any]) -> Usage | None:
         completion,
         thinking if isinstance(thinking, int) else None,
     )
+
+
+def _timings(given: object) -> Usage | None:
+    """llama.cpp's counts: of the prompt what came from its cache and what did not, and what was sampled."""
+    if not isinstance(given, dict):
+        return None
+    cached, new, sampled = (given.get(name) for name in ("cache_n", "prompt_n", "predicted_n"))
+    if not isinstance(cached, int) or not isinstance(new, int) or not isinstance(sampled, int):
+        return None
+    return Usage(cached + new, cached, sampled)
 
 
 def part(event: dict[str, Any], *, chat: bool) -> tuple[str, str | None, list[Piece]]:

@@ -74,6 +74,8 @@ class Settings:
         )
         path, chat = asking.path(form.chat), form.chat
         if part and not by_stops and self.route.stream:
+            if self.route.stream_usage:
+                sent |= asking.streamed(self.route)
             over = form.marks.closed if thinking else form.rule.ended
             found = await self.wire.stream(path, sent, _Stream(self, prompt.so_far, chat, over).read)
         else:
@@ -91,8 +93,17 @@ class Settings:
                     'with thinking = "<think>...</think>"'
                 )
             choices = tuple(replace(c, text=c.thinking + c.text, thinking="") for c in choices)
-        own = (replace(c, text=self.own(c.text, prompt.so_far)) for c in choices)
+        own = (self.newly(choice, prompt.so_far) for choice in choices)
         return replace(found, choices=tuple(own))
+
+    def newly(self, choice: Choice, given: str) -> Choice:
+        """A choice with what of it is new."""
+        pieces, text = choice.pieces, self.own(choice.text, given)
+        if self.route.trims and given != given.rstrip():
+            # The lost white space was sampled once more.
+            blank = next((k for k, piece in enumerate(pieces) if piece.spells.strip()), len(pieces))
+            pieces = pieces[blank:]
+        return replace(choice, text=text, pieces=pieces)
 
     def own(self, text: str, given: str) -> str:
         """What of an answer is new: without the given beginning and white space lost by trimming."""

@@ -35,6 +35,9 @@ AGAIN = {408, 425, 429, 500, 502, 503, 504}
 BUSY = {429, 503}
 #: Seconds: the first wait, the longest by our own rule, and the longest that a server may ask for.
 FIRST_WAIT, LONGEST_WAIT, LONGEST_ASKED = 0.25, 20.0, 120.0
+#: Seconds for which an idle connection is kept: less than the 5 s of uvicorn and llama.cpp, which
+#: would otherwise close one as it is used again.
+KEPT = 3.0
 #: So long after a request has given up on a server that is gone, others give up at once.
 GONE = 5.0
 
@@ -185,7 +188,7 @@ class Wire:
             if self.key:
                 headers["Authorization"] = f"Bearer {self.key}"
             session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT),
                 timeout=limit,
                 headers=headers,
                 trust_env=not _here(self.url),

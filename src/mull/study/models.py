@@ -112,7 +112,8 @@ def names(study: Study) -> dict[str, str | int]:
         if role in SAMPLING:
             said = model_spec(named)
             made = _loaded(role, named) if said.plain else None
-            size = size_of(said, "proposer" if role == "engine" else role) if made is None else made.size
+            tiny: Any = "proposer" if role == "engine" else role
+            size = size_of(said, tiny) if made is None else made.size
             found |= _making(role, size, said, made)
     return found
 

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from mull.engines.local.loading import folder_of
 from mull.errors import MullError
 from mull.study.store import write_text
 from mull.train.encoding import Encoding, Kind, sequences
@@ -28,7 +29,6 @@ from mull.train.loop import Example, Recipe, batches, fit, rows
 from mull.train.proposer import language_loss
 from mull.train.reviser import overfit
 from mull.train.verifier import auroc, best
-from mull.verifiers.prm.loading import folder_of
 
 #: Examples between two looks at the clock; a run is saved some :data:`SAVES` times.
 CHUNK, SAVES = 256, 12
@@ -214,7 +214,7 @@ def start(kind: Kind, tuning: Tuning, pad: int | None) -> nn.Module:
 
 def _peft() -> Any:
     try:
-        import peft
+        import peft  # type: ignore[import-not-found,unused-ignore]
     except ImportError:
         raise MullError(
             "low-rank adapters need the extra 'lora': pip install 'mull[lora]' "
@@ -225,10 +225,11 @@ def _peft() -> Any:
 
 def odds(model: nn.Module, ids: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """Log-odds of good at the ``wanted`` places (bool [B, T]) of ids [B, T], padded on the right."""
-    inner: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
+    base: Any = getattr(model, "get_base_model", None)
+    inner: Any = model if base is None else base()
     hidden = getattr(inner, inner.base_model_prefix)(input_ids=ids, use_cache=False).last_hidden_state
     width = next(inner.score.parameters()).dtype
-    logits = inner.score(hidden[wanted].to(width)).float()
+    logits: torch.Tensor = inner.score(hidden[wanted].to(width)).float()
     return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits[:, 0]
 
 

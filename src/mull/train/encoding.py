@@ -111,7 +111,8 @@ def _verified(rows: Iterable[Row], how: Encoding) -> Iterator[tuple[str, Example
 
 def _labelled(row: Row, how: Encoding, adapter: Adapter) -> Example | str:
     """A verifier's sequence, or why there is none."""
-    steps, labels = row.get("steps"), row.get("step_labels")
+    steps: list[str] = row.get("steps") or []
+    labels: list[float | None] = row.get("step_labels") or []
     if how.kind == "orm":
         steps, labels = [row["text"]], [float(row["correct"])]
     elif len(steps) != len(labels):

@@ -25,7 +25,7 @@ from mull.reading import answer_of
 from mull.select import SELECTORS
 from mull.tiny.load import checkpoint, problems
 from mull.trace import Candidate, Step, Trace
-from test_real_servers import python
+from real_servers import named
 
 pytestmark = pytest.mark.slow
 SMALL = SmallEngine.load(checkpoint("proposer"))
@@ -72,7 +72,7 @@ def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
     source = Path(__file__).parent.parent / "src"
     env = {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     env |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_LOGGING_LEVEL": "WARNING"}
-    command = [python("MULL_VLLM_PYTHON"), str(Path(__file__).parent / "vllm_inside.py")]
+    command = [named("MULL_VLLM_PYTHON"), str(Path(__file__).parent / "vllm_inside.py")]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with (tmp_path_factory.mktemp("vllm") / "log").open("w") as log:
         process = subprocess.Popen(command, env=env, text=True, stderr=log, **pipes)

@@ -73,8 +73,10 @@ def _add_training(own: Any, kind: str) -> None:
     group.add_argument("--accumulate", type=int, default=1, metavar="N", help="batches an update")
     group.add_argument("--limit", type=int, default=4096, metavar="N", help="tokens of the longest sequence")
     group.add_argument("--checkpointing", action="store_true", help="less memory, more time")
-    group.add_argument("--device", default="auto", help="default: cuda if there is one")
-    group.add_argument("--dtype", default="auto", help="of the frozen weights (default: the checkpoint's)")
+    group.add_argument("--train-device", default="auto", help="default: cuda if there is one")
+    group.add_argument(
+        "--train-dtype", default="auto", help="of the frozen weights (default: the checkpoint's)"
+    )
     group.add_argument("--seed", type=int, default=0, help="of data and training (default: %(default)s)")
     if kind == "prm":
         group.add_argument(
@@ -117,8 +119,9 @@ def run(args: argparse.Namespace) -> int:
             targets=getattr(args, "targets", 6),
             seed=args.seed,
         )
-        names = ("rank", "alpha", "lr", "epochs", "batch_tokens", "accumulate", "device", "dtype")
-        settings = {name: getattr(args, name) for name in (*names, "checkpointing", "seed")}
+        names = ("rank", "alpha", "lr", "epochs", "batch_tokens", "accumulate", "checkpointing", "seed")
+        settings = {name: getattr(args, name) for name in names}
+        settings |= {"device": args.train_device, "dtype": args.train_dtype}
         checkpoint = tune(pool, how, Tuning(args.base, **settings), args.out, _say)
     except KeyboardInterrupt:
         print("\nmull: interrupted; the same command goes on", file=sys.stderr)

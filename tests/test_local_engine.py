@@ -128,13 +128,13 @@ def test_prefixes_of_unlike_lengths_that_are_known_in_part_go_in_one_pass():
 
 
 def test_limits_and_jobs_with_nothing_to_do():
-    model = engine(max_length=60)
     trace = Trace(PROBLEMS[0])
+    head = len(engine().speller.prompt(trace))
+    model = engine(max_length=head + 9)
     (cut,) = model.sample_now([Job(trace, None, 0.0, 0, 5)])
     assert cut.trace.finish == "length" and len(cut.trace.tokens) == 5
     (full,) = model.sample_now([Job(trace, None, 0.0, 0, 500)])
-    head = len(model.speller.prompt(trace))
-    assert full.trace.finish == "length" and head + full.cost.completion_tokens == 60
+    assert full.trace.finish == "length" and full.cost.completion_tokens == 9
     (over,) = engine(max_length=head).sample_now([Job(trace, None, 0.0, 0, 9)])
     assert over.trace.finish == "error" and "context too long" in over.trace.error
     done = Trace(PROBLEMS[0], (Step("Answer: 1", ()),), "stop")

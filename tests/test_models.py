@@ -90,7 +90,10 @@ def test_a_word_stays_a_word() -> None:
         ("{}", "'url' .a server. or by 'path'"),
         ('{ url = "http://h", path = "tiny" }', "'url' .a server. or by 'path'"),
         ('{ url = "h" }', "no address of a server"),
-        ('{ url = "http://h", modell = "x" }', "engine has no field 'modell'; known: path, url, model"),
+        (
+            '{ url = "http://h", modell = "x" }',
+            "engine has no field 'modell'; known: path, url, backend, model",
+        ),
         ('{ url = "http://h", model = 3 }', r"engine.model is 3; it must be of type str"),
         ('{ url = "http://h", concurrency = true }', "engine.concurrency is True"),
         ('{ url = "http://h", concurrency = 0 }', "engine: concurrency is 0; it must be at least 1"),
@@ -203,7 +206,7 @@ def test_options_name_a_model() -> None:
         parsed("--engine", "http://h", "--model", "m", "--format", "chat", "--timeout", "5")
     )
     assert found == ModelSpec(url="http://h", model="m", format="chat", timeout=5.0)
-    with pytest.raises(MullError, match="--key-env is for a server: give its address"):
+    with pytest.raises(MullError, match="--key-env is for an engine that is named: give --engine"):
         options.engine(parsed("--key-env", "K"))
     assert options.verifier('{ adapter = "equations" }', "--prm") == VerifierSpec((("adapter", "equations"),))
     with pytest.raises(MullError, match="--prm is no table"):

@@ -21,7 +21,8 @@ from mull.engines.record import Record
 from mull.engines.recorded import RecordedEngine
 from mull.engines.small import SmallEngine
 from mull.errors import MullError
-from mull.models.spec import ASIDE, ModelSpec, VerifierSpec, model_spec
+from mull.models.scoring import VerifierSpec
+from mull.models.spec import ASIDE, ModelSpec, model_spec
 from mull.problems import Problem
 from mull.tiny.load import Name, checkpoint
 from mull.trace import Trace

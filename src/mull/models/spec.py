@@ -34,8 +34,6 @@ ASIDE = frozenset(
     | {"parameters", "layers", "heads", "head_size", "pretraining_tokens", "finetuning_tokens"}
     | {"record", "replay", "device", "batch", "memory", "eager", "tensor_parallel"}
 )
-#: The fields of a verifier's table that may be paths.
-_PLACES = frozenset({"path", "tokenizer", "calibration"})
 #: Fields by what they are for: a server, a library that runs a checkpoint here, either.
 _SERVED = (
     *("model", "key_env", "concurrency", "timeout", "retries", "seeded", "logprobs"),
@@ -124,7 +122,7 @@ class ModelSpec:
         if (self.path is None) == (self.url is None):
             raise MullError("a model is named by 'url' (a server) or by 'path' (a checkpoint's folder)")
         if self.url is not None:
-            _check_url(self.url)
+            check_url(self.url)
         if self.backend not in (None, *BACKENDS):
             raise MullError(f"there is no backend {self.backend!r}; there are {', '.join(BACKENDS)}")
         self._check_fit()
@@ -237,54 +235,11 @@ class ModelSpec:
 _DEFAULTS: Mapping[str, Any] = {f.name: f.default for f in fields(ModelSpec)}
 
 
-@dataclass(frozen=True)
-class VerifierSpec:
-    """A verifier named by a table: its ``adapter``, where it is (``url`` or ``path``), and its settings.
-
-    The tables of the verifiers that one is made of are under "of". What the settings mean is the
-    adapter's; ``price_in`` (dollars a million tokens read) is mull's.
-    """
-
-    settings: tuple[tuple[str, Any], ...]
-
-    def __post_init__(self) -> None:
-        table = dict(self.settings)
-        if "url" in table:
-            _check_url(str(table["url"]))
-        if not isinstance(table.get("adapter"), str):
-            raise MullError(
-                "a verifier's table needs 'adapter', which says how the model is asked; a name or a folder "
-                "alone is a checkpoint of the built-in kind"
-            )
-        if "record" in table and "replay" in table:
-            raise MullError("'record' asks what is not recorded, 'replay' never asks; give one of them")
-        price = table.get("price_in")
-        if price is not None and (not isinstance(price, int | float) or not price >= 0):
-            raise MullError(f"price_in is {price!r}; it must be dollars a million tokens, at least 0")
-
-    @property
-    def table(self) -> dict[str, Any]:
-        """The settings, as TOML has them."""
-        return {k: [each.table for each in v] if isinstance(v, tuple) else v for k, v in self.settings}
-
-    @property
-    def price(self) -> float | None:
-        """Dollars a million tokens read, if the table says."""
-        found: Any = self.table.get("price_in")
-        return None if found is None else float(found)
-
-    @property
-    def label(self) -> str:
-        """Adapter and model, without address or folder."""
-        table = self.table
-        return f"{table['adapter']} {table.get('model') or Path(str(table.get('path', ''))).name}".strip()
-
-
 def model_spec(named: str | ModelSpec) -> ModelSpec:
     """The model that a word, a folder, an address or a table names."""
     if isinstance(named, ModelSpec):
         return named
-    return ModelSpec(url=named) if _is_url(named) else ModelSpec(path=named)
+    return ModelSpec(url=named) if is_url(named) else ModelSpec(path=named)
 
 
 def simplest(named: str | ModelSpec) -> str | ModelSpec:
@@ -309,7 +264,7 @@ def from_table(table: Mapping[str, Any], what: str, place: Place = str) -> Model
         values["shots"] = place(values["shots"])
     if isinstance(values.get("path"), str):
         # With a backend it may be a name at Hugging Face.
-        found = place(values["path"]) if values.get("backend") is None else _found(values["path"], place)
+        found = place(values["path"]) if values.get("backend") is None else placed(values["path"], place)
         values["path"] = found
     values |= {name: place(values[name]) for name in ("record", "replay") if name in values}
     try:
@@ -318,36 +273,7 @@ def from_table(table: Mapping[str, Any], what: str, place: Place = str) -> Model
         raise MullError(f"{what}: {error}") from None
 
 
-def verifier_spec(value: object, what: str, place: Place = str) -> str | VerifierSpec:
-    """A verifier from TOML: "tiny", a folder, or a table."""
-    if isinstance(value, str):
-        if _is_url(value):
-            raise MullError(
-                f"{what} is an address; a verifier behind one needs a table with 'url' and 'adapter'"
-            )
-        return place(value)
-    if not isinstance(value, Mapping):
-        raise MullError(f'{what} is {value!r}; it must be "tiny", a folder, or a table')
-    settings: list[tuple[str, Any]] = []
-    for name, each in value.items():
-        if name == "of" and isinstance(each, list):
-            inner = [verifier_spec(one, f"{what}.of", place) for one in each]
-            if not all(isinstance(one, VerifierSpec) for one in inner):
-                raise MullError(f"{what}.of is {each!r}; it must be a list of tables")
-            settings.append((name, tuple(one for one in inner if isinstance(one, VerifierSpec))))
-        elif isinstance(each, int | float | str | bool):
-            if name in ("record", "replay"):
-                each = place(str(each))
-            settings.append((name, _found(each, place) if name in _PLACES else each))
-        else:
-            raise MullError(f"{what}.{name} is {each!r}; it must be a text, a number, true or false")
-    try:
-        return VerifierSpec(tuple(settings))
-    except MullError as error:
-        raise MullError(f"{what}: {error}") from None
-
-
-def _found(path: Value, place: Place) -> Value:
+def placed(path: Value, place: Place) -> Value:
     """A folder made absolute if there is one; else it is a model's name, and stays as it is."""
     if not isinstance(path, str):
         return path
@@ -355,11 +281,13 @@ def _found(path: Value, place: Place) -> Value:
     return there if path.startswith((".", "/", "~")) or Path(there).exists() else path
 
 
-def _is_url(text: str) -> bool:
+def is_url(text: str) -> bool:
+    """Whether a name is a server's address."""
     return text.startswith(("http://", "https://"))
 
 
-def _check_url(url: str) -> None:
+def check_url(url: str) -> None:
+    """Raise :class:`MullError` for what is no address of a server."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise MullError(f"{url!r} is no address of a server; it must look like http://localhost:8000/v1")

@@ -16,7 +16,8 @@ from typing import Any
 
 from mull.engines.openai import asking, reply
 from mull.engines.openai.capabilities import Capabilities, Continues, Counts, Route, Stop, System, Whole
-from mull.engines.openai.reply import Choice, Reply, Usage
+from mull.engines.openai.reply import Reply, Usage
+from mull.engines.openai.shown import as_sampled, counted, holds, middle, seeded, space, spelt
 from mull.engines.openai.wire import Failed, Gone, Refused, Wire
 from mull.engines.prompts import Marks, Message, Prompt
 from mull.errors import MullError
@@ -114,7 +115,7 @@ class _Prober:
             found = reply.read(await self.wire.post(asking.path(self.chat), sent), chat=self.chat)
             # What is thinking and what is not makes no difference to what the server can do.
             self.apart = self.apart or any(c.thinking for c in found.choices)
-            choices = (replace(c, text=_as_sampled(c), thinking="") for c in found.choices)
+            choices = (replace(c, text=as_sampled(c), thinking="") for c in found.choices)
             return replace(found, choices=tuple(choices))
         except Gone as error:
             raise MullError(str(error)) from None
@@ -179,9 +180,9 @@ class _Prober:
             route,
             greedy=bool(again and again.choices[0].text == text),
             temperature=warm if len([each for each in hot if each]) > 1 else None,
-            seed=_seeded(drawn) if warm else None,
+            seed=seeded(drawn) if warm else None,
             choices=bool(several and len(several.choices) == 3),
-            choices_counted=_counted(several),
+            choices_counted=counted(several),
             max_tokens=bool(
                 few and few.choices[0].finish == "length" and (not few.usage or few.usage.completion <= 3)
             ),
@@ -193,9 +194,7 @@ class _Prober:
         """Log-probabilities and token ids; echoed and the prompt's."""
         asking_for = replace(route, logprobs=True)
         plain = await self.ask(asking_for, logprobs=True, limit=8)
-        if plain is None or not (
-            reply.aligned(plain.choices[0]) or (self.apart and _spelt(plain.choices[0]))
-        ):
+        if plain is None or not (reply.aligned(plain.choices[0]) or (self.apart and spelt(plain.choices[0]))):
             return replace(route, logprobs=False)
         sure = all(piece.logprob is not None for piece in plain.choices[0].pieces)
         route = replace(route, logprobs=sure)
@@ -218,7 +217,7 @@ class _Prober:
         if back is None or not back.choices[0].text.startswith(self.prompt.text):
             return False
         sampled = [p.logprob for p in given.pieces if p.spells]
-        return _holds(sampled, [p.logprob for p in back.choices[0].pieces])
+        return holds(sampled, [p.logprob for p in back.choices[0].pieces])
 
     async def has_prompt_logprobs(self, route: Route) -> bool:
         """Whether ``prompt_logprobs`` brings some."""
@@ -232,7 +231,7 @@ class _Prober:
 
     async def stops(self, route: Route, text: str) -> Route:
         """What becomes of a stop text from the middle of the greedy answer."""
-        wanted = _middle(text)
+        wanted = middle(text)
         if wanted is None:
             return route
         at = text.find(wanted)
@@ -259,7 +258,7 @@ class _Prober:
         ways: tuple[Continues, ...] = (
             ("continue_final_message", "last message", "prefix") if self.chat else ("text",)
         )
-        halves = [at for at in (_space(text, before=True), _space(text, before=False)) if at is not None]
+        halves = [at for at in (space(text, before=True), space(text, before=False)) if at is not None]
         if not halves:
             return route
         for way in ways:
@@ -322,65 +321,3 @@ class _Prober:
             return await self.wire.stream(asking.path(self.chat), sent, read)
         except (Refused, Failed):
             return None
-
-
-def _as_sampled(choice: Choice) -> str:
-    """Thinking and solution as one text, with the mark between them that a server takes out."""
-    between = Marks().close if choice.thinking and choice.text else ""
-    return choice.thinking + between + choice.text
-
-
-def _spelt(choice: Choice) -> bool:
-    """Whether the pieces spell the answer but for the marks of thinking, which a server takes out of it."""
-    texts = [b"".join(piece.spells for piece in choice.pieces).decode(errors="replace"), choice.text]
-    for mark in (Marks().open, Marks().close):
-        texts = [text.replace(mark, " ") for text in texts]
-    return bool(choice.pieces) and texts[0].split() == texts[1].split()
-
-
-def _seeded(drawn: list[str]) -> bool:
-    """Whether texts drawn with seeds 1, 1, 2, 3, 4 show that seeds are honoured."""
-    return len(drawn) == 5 and drawn[0] == drawn[1] and len(set(drawn)) > 1
-
-
-def _counted(several: Reply | None) -> bool | None:
-    """Whether usage counts all choices; not shown where one of them ended early."""
-    if several is None or several.usage is None or len(several.choices) < 2:
-        return None
-    if any(choice.finish != "length" for choice in several.choices):
-        return None
-    return several.usage.completion >= 4 * len(several.choices)
-
-
-def _holds(sampled: list[float | None], echoed: list[float | None]) -> bool:
-    """Whether the sampled values stand where the echoed answer has them: before its one new token."""
-    at = len(echoed) - 1 - len(sampled)
-    return (
-        bool(sampled)
-        and at >= 0
-        and all(
-            one is not None and other is not None and abs(one - other) < 0.02
-            for one, other in zip(sampled, echoed[at:], strict=False)
-        )
-    )
-
-
-def _middle(text: str) -> str | None:
-    """A short text that occurs first well inside the answer."""
-    for size in (3, 4, 6):
-        for at in range(max(2, len(text) // 3), len(text) - size - 2):
-            wanted = text[at : at + size]
-            if wanted.strip() == wanted and text.find(wanted) == at:
-                return wanted
-    return None
-
-
-def _space(text: str, *, before: bool) -> int | None:
-    """A place in the answer just before (or after) white space, a line's end if there is one."""
-    found = [
-        at
-        for at in range(4, len(text) - 6)
-        if text[at].isspace() and not text[at - 1].isspace() and not text[at + 1].isspace()
-    ]
-    found.sort(key=lambda at: (text[at] != "\n", abs(at - len(text) // 2)))
-    return (found[0] if before else found[0] + 1) if found else None

@@ -20,7 +20,7 @@ from mull.paper import draw, measured
 from mull.paper.claims import FAILS, HOLDS, OPEN
 from mull.paper.figures import figures
 from mull.paper.run import paper, write
-from mull.paper.study import RESTEM, companion
+from mull.paper.study import RESTEM, companion, paper_study
 from mull.paper.view import Ours
 from mull.study.config import Source, Study, read
 from mull.study.folder import open_folder
@@ -317,3 +317,9 @@ def test_another_studys_folder_is_refused(
     changed.write_text(toml.read_text().replace("pool = 16", "pool = 8").replace("[4, 16]", "[4]"))
     assert main(["paper", str(changed), "--out", str(done)]) == 1
     assert "holds another study" in capsys.readouterr().err
+
+
+def test_the_companion_of_every_size_is_a_study() -> None:
+    for size in ("quick", "default", "full"):
+        found = companion(paper_study(size))
+        assert found is not None and found.chains == 16 and found.prm is None

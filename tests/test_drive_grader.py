@@ -114,6 +114,7 @@ def test_hostile_answers_are_wrong_and_nothing_more():
 
 def test_names_are_checked_before_anything_is_sampled(monkeypatch: pytest.MonkeyPatch):
     assert grader(None) is None
+    monkeypatch.setattr("mull.grading.named.available", lambda: True)
     assert grader("paper") == preset("prm800k")
     with pytest.raises(MullError, match=r"no grader 'nobody'; known: math, .*, paper, code"):
         grader("nobody")

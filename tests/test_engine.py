@@ -9,6 +9,7 @@ import pytest
 
 import mull.engines.attention as attention
 import mull.engines.batch as batch
+import mull.engines.starts as starts
 import mull.tiny
 from checkpoints import checkpoint
 from mull.cost import Cost
@@ -57,6 +58,16 @@ def same(a: Continuation, b: Continuation) -> bool:
     return a.trace == b.trace and np.array_equal(logprobs(a), logprobs(b))
 
 
+def passes(jobs: list[Job], done: list[Continuation]) -> int:
+    """How many tokens sampling must compute: one for every different beginning to draw a token after."""
+    begun = set()
+    for asked, made in zip(jobs, done, strict=True):
+        before = len(asked.trace.tokens)
+        alike = asked.trace.problem.prompt, asked.temperature, asked.max_tokens, asked.steps
+        begun |= {(*alike, made.trace.tokens[:end]) for end in range(before, len(made.trace.tokens))}
+    return len(begun)
+
+
 @pytest.mark.parametrize(("kv_heads", "sharp"), [(0, 1.0), (1, 1.0), (2, 1.0), (4, 1.0), (1, 300.0)])
 def test_a_job_alone_equals_the_job_in_a_shuffled_batch(tmp_path: Path, kv_heads: int, sharp: float):
     shipped = Path(mull.tiny.__file__).parent / "checkpoints" / "proposer"
@@ -97,14 +108,14 @@ def test_lanes_admissions_and_passes_change_nothing(folder: Path, monkeypatch: p
     results = []
     for lanes, refill, rows, band in ((96, 4, 768, 256), (7, 100, 1, 0), (40, 1, 100, 10**9)):
         monkeypatch.setattr(batch, "REFILL", refill)
-        monkeypatch.setattr(batch, "PREFILL_ROWS", rows)
+        monkeypatch.setattr(starts, "PREFILL_ROWS", rows)
         monkeypatch.setattr(attention, "BAND", band)
         monkeypatch.setattr(attention, "CHUNK", 1 << rows % 17)
         engine = SmallEngine.load(folder, lanes=lanes)
         results.append(engine.sample_now(jobs))
-        prompts = {j.trace.problem.prompt for j in jobs}
+        prompts = sum(len(engine.words.prompt(p)) - 1 for p in {j.trace.problem.prompt for j in jobs})
         sampled = sum(done.cost.completion_tokens for done in results[-1])
-        assert engine.computed_tokens == sampled + sum(len(engine.words.prompt(p)) - 1 for p in prompts)
+        assert engine.computed_tokens == passes(jobs, results[-1]) + prompts < sampled + prompts
     for one, two, three in zip(*results, strict=True):
         assert same(one, two) and same(one, three)
 
@@ -163,16 +174,39 @@ def test_a_small_cache_changes_only_what_is_computed(folder: Path):
     assert small.computed_tokens > large.computed_tokens
 
 
-def test_a_beam_computes_what_it_samples_and_each_prompt_once(engine: SmallEngine):
-    traces, sampled, prompts = [Trace(p) for p in PROBLEMS[:4] for _ in range(64)], 0, 0
+def test_a_beam_computes_what_differs_and_each_prompt_once(engine: SmallEngine):
+    traces, computed, sampled = [Trace(p) for p in PROBLEMS[:4] for _ in range(64)], 0, 0
     for round_ in range(4):
         jobs = [Job(t, 1, 1.0, round_ * 1000 + i, 50) for i, t in enumerate(traces)]
         done = engine.sample_now(jobs)
+        computed += passes(jobs, done)
         sampled += sum(d.cost.completion_tokens for d in done)
         still = [d.trace for d in done if d.trace.open]
         traces = [still[i % (len(still) // 2)] for i in range(256)]  # prune half, fork the others
     prompts = sum(len(engine.words.prompt(p.prompt)) - 1 for p in PROBLEMS[:4])
-    assert engine.computed_tokens == sampled + prompts
+    assert engine.computed_tokens == computed + prompts < sampled + prompts
+
+
+@pytest.mark.parametrize("lanes", [1, 3, 200])
+def test_alike_jobs_share_what_they_draw_alike_and_are_charged_in_full(folder: Path, lanes: int):
+    engine = SmallEngine.load(folder, lanes=lanes)
+    # Seeds that come twice never part; other limits, steps or temperatures are lanes of their own.
+    jobs = [
+        Job(Trace(PROBLEMS[0]), (None, 2)[i % 2], (1.0, 0.3)[i % 3 == 0], i % 25, (40, 7)[i % 5 == 0])
+        for i in range(150)
+    ]
+    done = engine.sample_now(jobs)
+    prompt = len(engine.words.prompt(PROBLEMS[0].prompt))
+    assert engine.computed_tokens == passes(jobs, done) + prompt - 1
+    for at in range(0, 150, 7):
+        (alone,) = SmallEngine.load(folder).sample_now([jobs[at]])
+        assert same(alone, done[at]) and alone.cost.completion_tokens == done[at].cost.completion_tokens
+    charged = sum((d.cost for d in done), Cost())
+    assert charged.cached_tokens == charged.prompt_tokens - 150 - (prompt - 1)
+    assert charged.flops == pytest.approx(
+        engine.size.flops(prompt - 1, 0)
+        + sum(engine.size.flops(d.cost.completion_tokens, prompt - 1) for d in done)
+    )
 
 
 def test_costs_bill_the_prefix_and_tell_what_was_cached(engine: SmallEngine):
@@ -194,9 +228,8 @@ def test_a_trace_of_unknown_origin_is_prefilled(folder: Path, engine: SmallEngin
     one, two = fresh.sample_now([Job(start, 1, 0.0, 0, 30)] * 2)
     (known,) = engine.sample_now([Job(start, 1, 0.0, 0, 30)])
     assert same(one, two) and same(one, known)
-    sampled = one.cost.completion_tokens + two.cost.completion_tokens
     prefix = len(fresh.words.prompt(start.problem.prompt)) + len(start.tokens)
-    assert fresh.computed_tokens == sampled + prefix - 1
+    assert fresh.computed_tokens == one.cost.completion_tokens + prefix - 1
     told = Trace(PROBLEMS[3], (Step("Ann: 3 + 4 = 7\n", ()),))
     spelt = Trace(PROBLEMS[3], (Step("Ann: 3 + 4 = 7\n", tuple(fresh.words.steps(told)[0])),))
     one, two = fresh.sample_now([Job(told, 1, 0.0, 0, 30), Job(spelt, 1, 0.0, 0, 30)])
@@ -289,9 +322,13 @@ def test_scores_alone_in_a_batch_and_step_by_step_are_equal(tmp_path: Path, engi
     verdicts = asyncio.run(batch.score(traces))
     assert batch.kind == {"prm": "process", "orm": "outcome"}[kind]
     prompts = sum(len(batch.words.prompt(p.prompt)) for p in PROBLEMS[:5])
-    solutions = {(t.problem.prompt, t.tokens) for t in traces}
-    assert batch.computed_tokens == prompts + sum(len(tokens) for _, tokens in solutions)
-    assert sum(v.cost.verifier_tokens for v in verdicts) == batch.computed_tokens
+    solutions = {(t.problem.prompt, tuple(step.tokens for step in t.steps)) for t in traces}
+    # Charged is every solution in full, computed every beginning once.
+    charged = sum(len(step) for _, steps in solutions for step in steps)
+    begun = {(prompt, steps[: n + 1]) for prompt, steps in solutions for n in range(len(steps))}
+    computed = sum(len(steps[-1]) for _, steps in begun)
+    assert sum(v.cost.verifier_tokens for v in verdicts) == prompts + charged
+    assert batch.computed_tokens == prompts + computed < prompts + charged
     for trace, verdict in list(zip(traces, verdicts, strict=True))[::7]:
         assert verdict.scores is not None and all(0 <= x <= 1 for x in verdict.scores.steps)
         assert len(verdict.scores.steps) == (len(trace.steps) if kind == "prm" else 1)

@@ -1,8 +1,10 @@
 """One call of the small engine: tasks in, continuations out, through a fixed number of lanes.
 
-Continuous batching: a lane whose task is over takes the next one at once. All state
-is in arrays indexed by lane, active lanes first; Python touches a task only when it starts
-and ends. A task's result does not depend on which others there are.
+Continuous batching: a lane that is over makes room for the next task at once. Tasks that go on
+from one prefix are one lane until their draws differ: what they have in common goes through the model
+once, and then the lane forks. A twig that finds no free lane is parked and comes next. All
+state is in arrays, indexed by lane (active lanes first) or by task; Python touches a lane only when it
+forks and ends. A task's result does not depend on which others there are.
 """
 
 from __future__ import annotations
@@ -16,200 +18,203 @@ from numpy.typing import NDArray
 
 from mull.cost import Cost
 from mull.engines.attention import SHARED, Plan
-from mull.engines.base import Continuation, Job
+from mull.engines.base import Continuation
 from mull.engines.draw import choose, drawn, streams
-from mull.engines.lanes import Ints, Lanes, Run
+from mull.engines.lanes import Floats, Ints, Lanes, Run
 from mull.engines.llama import Llama, forward
-from mull.engines.prefill import Extension, extend
 from mull.engines.prefixes import Key, Node, Prefixes
+from mull.engines.starts import LOOK_AHEAD, Starts, Task
 from mull.engines.words import Words
 from mull.trace import Finish, Step
 
-#: Prefixes, and about how many rows, computed in one pass; how far ahead among the waiting tasks
-#: prefixes are sought.
-PREFILL_LANES, PREFILL_ROWS = 16, 768
-LOOK_AHEAD = 8
-#: Tasks are admitted when this part of the lanes is free: one over it.
+#: Lanes are filled when this part of them is free: one over it.
 REFILL = 4
 NO_CAP = 1 << 62
 
 
 @dataclass(frozen=True)
-class Task:
-    """A job that can run: its prefix as tokens, and how many it may sample."""
+class Parked:
+    """A twig without a lane: the keys and values beyond its ``node``, its state, its tasks."""
 
-    index: int
-    job: Job
-    prompt: tuple[int, ...]
-    steps: list[tuple[int, ...]]
-    key: Key
-    limit: int
-
-    @property
-    def seed(self) -> int:
-        """The seed's 64 bits, as a signed number."""
-        return ((self.job.seed + (1 << 63)) % (1 << 64)) - (1 << 63)
-
-
-@dataclass(frozen=True)
-class Start:
-    """A task in a lane: the node it goes on from, and how many tokens were computed for that."""
-
-    task: Task
     node: Node
-    computed: int
+    keys: Floats
+    values: Floats
+    state: Ints
+    temperature: float
+    sampled: Ints
+    logprobs: Floats
+    tasks: Ints
 
 
 class Batch:
-    """Runs ``waiting`` (the last first) to the end; ``done`` gets the continuations by task index.
+    """Runs ``tasks`` (the last first) to the end; ``done`` gets the continuations by task index.
 
     A node of a prefix holds all its positions but the last: that token is the first input.
     """
 
-    def __init__(self, model: Llama, words: Words, prefixes: Prefixes, width: int, waiting: list[Task]):
-        self.model, self.words, self.prefixes, self.waiting = model, words, prefixes, waiting
+    def __init__(self, model: Llama, words: Words, prefixes: Prefixes, width: int, tasks: list[Task]):
+        self.model, self.words, self.prefixes, self.tasks = model, words, prefixes, tasks
         self.done: dict[int, Continuation] = {}
-        self.computed_tokens = 0
-        self.width = min(width, len(waiting))
+        self.starts = Starts(model, prefixes)
+        self.forwarded = 0
+        self.width = min(width, len(tasks))
         self.refill = max(1, self.width // REFILL)
         self.lanes = Lanes(model, self.width)
-        self.scratch = Lanes(model, PREFILL_LANES)
-        self.starts: list[Start] = []
+        #: Numbers of tasks that are alike, and what has begun and found no lane.
+        self.waiting: list[list[int]] = []
+        self.parked: list[Parked] = []
+        alike: dict[tuple[Key, float, int, int | None], list[int]] = {}
+        for number, task in enumerate(tasks):
+            alike.setdefault(task.alike, []).append(number)
+        self.waiting.extend(alike.values())
+        #: The node every active lane goes on from.
+        self.nodes: list[Node] = []
         self.plan = Plan([])
-        #: Nodes computed for tasks that still wait, and the tokens that took.
-        self.ready: dict[Key, tuple[Node, int]] = {}
-        room = min(128, max(task.limit for task in waiting))
+        #: Tokens computed for a task's prefix: the first task of a prefix pays for it.
+        self.paid: dict[int, int] = {}
+        room = min(128, max(task.limit for task in tasks))
         self.sampled = np.zeros((self.width, room), np.int64)
         self.logprobs = np.zeros((self.width, room), np.float32)
-        # Rows: token, depth, count, limit, steps left, stream, base.
-        self.state = np.zeros((7, self.width), np.int64)
+        # Rows: token, depth, count, limit, steps left, base.
+        self.state = np.zeros((6, self.width), np.int64)
         self.temperature = np.zeros(self.width)
+        self.stream = streams(np.array([task.seed for task in tasks], np.int64).view(np.uint64))
+        #: The tasks under way by number, and the lane of each.
+        self.under_way = np.zeros(0, np.int64)
+        self.lane = np.zeros(0, np.int64)
+
+    @property
+    def computed_tokens(self) -> int:
+        """How many tokens went through the model."""
+        return self.forwarded + self.starts.computed_tokens
 
     def go(self) -> None:
         """Sample until no task waits and no lane is active."""
         self._admit()
         self._plan()
-        while self.starts:
-            active = len(self.starts)
-            token, depth, count, limit, left, stream, _ = self.state[:, :active]
+        while self.nodes:
+            active = len(self.nodes)
+            token, depth, count, _, _, _ = self.state[:, :active]
             logits = forward(self.model, self.lanes, token, depth, self.plan)
-            self.computed_tokens += active
-            uniform = drawn(stream.view(np.uint64), count.view(np.uint64))
-            chosen, logprob, good = choose(logits, self.temperature[:active], uniform)
-            if count.max() >= self.sampled.shape[1]:
-                self.sampled = np.concatenate([self.sampled, np.zeros_like(self.sampled)], axis=1)
-                self.logprobs = np.concatenate([self.logprobs, np.zeros_like(self.logprobs)], axis=1)
-            rows = np.arange(active)
-            self.sampled[rows, count] = chosen
-            self.logprobs[rows, count] = logprob
-            token[:] = chosen
+            self.forwarded += active
+            uniform = drawn(self.stream[self.under_way], count[self.lane].view(np.uint64))
+            chosen, logprob, good = choose(logits, self.temperature[:active], uniform, self.lane)
             depth += 1
             count += 1
-            left -= self.words.ends[chosen]
-            over = (count >= limit) | (left <= 0) | ~good | self.words.last[chosen]
-            if over.any():
-                for lane in np.flatnonzero(over).tolist():
-                    self._record(lane, bool(good[lane]))
-                self._close(over)
+            if count.max() > self.sampled.shape[1]:
+                self.sampled = np.concatenate([self.sampled, np.zeros_like(self.sampled)], axis=1)
+                self.logprobs = np.concatenate([self.logprobs, np.zeros_like(self.logprobs)], axis=1)
+            if self._grow(chosen, logprob, good):
                 self._admit()
                 self._plan()
 
+    def _grow(self, chosen: Ints, logprob: Floats, good: NDArray[np.bool_]) -> bool:
+        """Go on by the tokens that tasks drew: lanes end, and fork; whether any did.
+
+        A twig is a lane with a token that one of its tasks drew.
+        """
+        lane, vocabulary = self.lane, self.model.outputs
+        if len(lane) == len(self.nodes):  # one task a lane: none can fork
+            first, twig = np.argsort(lane), lane
+            source, token = np.arange(len(lane)), chosen[first]
+        else:
+            pairs = lane * vocabulary + chosen
+            twigs, first, twig = np.unique(pairs, return_index=True, return_inverse=True)
+            source, token = np.divmod(twigs, vocabulary)
+        _, _, count, limit, left, _ = self.state[:, source]
+        left = left - self.words.ends[token]
+        over = (count >= limit) | (left <= 0) | ~good[source] | self.words.last[token]
+        logprob = logprob[first]
+        if not over.any() and len(token) == len(self.nodes):
+            self._put(source, token, logprob, left)
+            return False
+        # Tasks by twig.
+        order = np.argsort(twig, kind="stable")
+        tasks = np.split(self.under_way[order], np.cumsum(np.bincount(twig))[:-1])
+        for each in np.flatnonzero(over).tolist():
+            at = int(source[each])
+            drawn_last = int(token[each]), float(logprob[each])
+            self._record(at, tasks[each].tolist(), drawn_last, int(left[each]), bool(good[at]))
+        alive = np.flatnonzero(~over)
+        stays = np.diff(source[alive], prepend=-1) != 0
+        dead = np.ones(len(self.nodes), np.bool_)
+        dead[source[alive]] = False
+        rests = alive[stays].tolist()
+        self.under_way = np.concatenate([np.zeros(0, np.int64), *(tasks[each] for each in rests)])
+        self.lane = np.repeat(source[rests], [len(tasks[each]) for each in rests])
+        where = self._close(dead) if dead.any() else np.arange(len(dead))
+        for each in alive[~stays].tolist():
+            self._fork(int(where[source[each]]), tasks[each], token[each], logprob[each], left[each])
+        self._put(where[source[rests]], token[rests], logprob[rests], left[rests])
+        return True
+
+    def _put(self, lanes: Ints, token: Ints, logprob: Floats, left: Ints) -> None:
+        """Lanes have got a token; how many steps they have left."""
+        at = self.state[2, lanes] - 1
+        self.state[0, lanes], self.state[4, lanes] = token, left
+        self.sampled[lanes, at], self.logprobs[lanes, at] = token, logprob
+
+    def _fork(self, lane: int, tasks: Ints, token: int, logprob: float, left: int) -> None:
+        """Give tasks that drew another token a lane of their own, or park them."""
+        state = self.state[:, lane].copy()
+        depth, count = int(state[1]), int(state[2])
+        state[0], state[4] = token, left
+        sampled, logprobs = self.sampled[lane, :count].copy(), self.logprobs[lane, :count].copy()
+        sampled[-1], logprobs[-1] = token, logprob
+        node, temperature = self.nodes[lane], float(self.temperature[lane])
+        if len(self.nodes) < self.width:
+            self.lanes.copy(lane, len(self.nodes), depth)
+            self._open(node, state, temperature, sampled, logprobs, tasks)
+        else:
+            own = self.lanes.read(lane, node.end, depth)
+            self.parked.append(Parked(node, *own, state, temperature, sampled, logprobs, tasks))
+
+    def _open(
+        self, node: Node, state: Ints, temperature: float, sampled: Ints, logprobs: Floats, tasks: Ints
+    ) -> None:
+        """One more active lane, whose keys and values are there."""
+        lane, count = len(self.nodes), len(sampled)
+        self.nodes.append(node)
+        self.state[:, lane], self.temperature[lane] = state, temperature
+        self.sampled[lane, :count], self.logprobs[lane, :count] = sampled, logprobs
+        self.under_way = np.concatenate([self.under_way, tasks])
+        self.lane = np.concatenate([self.lane, np.full(len(tasks), lane)])
+
     def _admit(self) -> None:
-        """Put waiting tasks into lanes behind the active ones, many at once.
+        """Put what is parked, then waiting tasks, into lanes behind the active ones, many at once.
 
         Lanes are in the order of admission: those side by side are of like depth and, tasks
         being sorted, go on from the same base.
         """
-        free = min(self.width - len(self.starts), len(self.waiting))
-        if free < min(self.refill, len(self.waiting)) or not free:
+        free = self.width - len(self.nodes)
+        if not free or free < min(self.refill, len(self.parked) + len(self.waiting)):
             return
-        tasks = [self.waiting.pop() for _ in range(free)]
-        nodes = self._nodes(tasks)
-        first = len(self.starts)
-        for lane, task in enumerate(tasks, first):
-            node, computed = nodes[task.key]
-            nodes[task.key] = node, 0  # the first task of a prefix pays for it
-            node.restore(self.lanes, lane)
-            self.starts.append(Start(task, node, computed))
+        for _ in range(min(free, len(self.parked))):
+            twig = self.parked.pop()
+            twig.node.restore(self.lanes, len(self.nodes))
+            self.lanes.write(len(self.nodes), twig.keys, twig.values, twig.node.end)
+            self._open(twig.node, twig.state, twig.temperature, twig.sampled, twig.logprobs, twig.tasks)
+        groups = [self.waiting.pop() for _ in range(min(self.width - len(self.nodes), len(self.waiting)))]
+        coming = [self.tasks[group[-1]] for group in self.waiting[-LOOK_AHEAD:]]
+        nodes = self.starts.nodes([self.tasks[group[-1]] for group in groups], coming)
+        none, nothing = np.zeros(0, np.int64), np.zeros(0, np.float32)
+        for group in groups:
+            task = self.tasks[group[-1]]
+            node, self.paid[group[-1]] = nodes[task.key]
+            nodes[task.key] = node, 0
+            node.restore(self.lanes, len(self.nodes))
             last = task.key[1][-1] if task.key[1] else task.prompt[-1]
             cap = NO_CAP if task.job.steps is None else task.job.steps
-            self.state[:, lane] = last, node.end, 0, task.limit, cap, task.seed, id(node.base)
-            self.temperature[lane] = task.job.temperature
-        new = self.state[:, first : len(self.starts)]
-        new[5] = streams(new[5].view(np.uint64)).view(np.int64)
+            state = np.array([last, node.end, 0, task.limit, cap, id(node.base)])
+            self._open(node, state, task.job.temperature, none, nothing, np.array(group))
 
-    def _nodes(self, tasks: Sequence[Task]) -> dict[Key, tuple[Node, int]]:
-        """The node of every task's prefix, and how many tokens were computed for it."""
-        found: dict[Key, tuple[Node, int]] = {}
-        missing: dict[Key, Task] = {}
-        for task in tasks:
-            if task.key in found or task.key in missing:
-                continue
-            node = self.prefixes.find(task.key)
-            if task.key in self.ready:
-                found[task.key] = self.ready.pop(task.key)
-            elif node is not None:
-                found[task.key] = node, 0
-            else:
-                missing[task.key] = task
-        if missing:
-            # Prefixes that will be needed soon are computed in the same pass.
-            for task in self.waiting[-LOOK_AHEAD:]:
-                if task.key not in self.ready and self.prefixes.find(task.key) is None:
-                    missing.setdefault(task.key, task)
-            self.ready.update(self._computed(list(missing.values())))
-            for task in tasks:
-                if task.key not in found:
-                    found[task.key] = self.ready.pop(task.key)
-        return found
-
-    def _computed(self, tasks: Sequence[Task]) -> dict[Key, tuple[Node, int]]:
-        """Nodes of prefixes that are not known: prompts first, each once, then what follows."""
-        near = {task.key: self.prefixes.nearest(task.key[0], task.steps) for task in tasks}
-        prompts = {task.key[0]: task.prompt[:-1] for task in tasks if near[task.key] is None}
-        roots = self._extended([Extension((text, ()), None, ids) for text, ids in prompts.items()])
-        result: dict[Key, tuple[Node, int]] = {}
-        rest = []
-        for task in tasks:
-            node = near[task.key]
-            if node is None:
-                node, count = roots[task.key[0], ()]
-                roots[task.key[0], ()] = node, 0
-                result[task.key] = node, count
-            else:
-                result[task.key] = node, 0
-            if node.key != task.key:
-                rest.append(Extension(task.key, node, (task.prompt + task.key[1])[node.length : -1]))
-        for key, (node, count) in self._extended(rest).items():
-            result[key] = node, count + result[key][1]
-        return result
-
-    def _extended(self, extensions: Sequence[Extension]) -> dict[Key, tuple[Node, int]]:
-        """Run extensions, remember their nodes."""
-        result: dict[Key, tuple[Node, int]] = {}
-        batch: list[Extension] = []
-        rows = 0
-        for last, each in enumerate(extensions, 1 - len(extensions)):
-            batch.append(each)
-            rows += len(each.tokens)
-            if len(batch) < PREFILL_LANES and rows < PREFILL_ROWS and last:
-                continue
-            extend(self.model, self.scratch, batch, outputs=False)
-            for lane, done in enumerate(batch):
-                node = done.made(self.scratch, lane)
-                self.prefixes.put(node)
-                self.computed_tokens += len(done.tokens)
-                result[done.key] = node, len(done.tokens)
-            batch, rows = [], 0
-        return result
-
-    def _close(self, over: NDArray[np.bool_]) -> None:
-        """Close the gaps that finished lanes leave, with few moves.
+    def _close(self, over: NDArray[np.bool_]) -> Ints:
+        """Close the gaps that finished lanes leave, with few moves; where every lane is then.
 
         Segments keep their order: lanes side by side that read one base, or bases that few
         share, and are of like depth.
         """
-        bases, lanes = self.state[6, : len(over)], np.flatnonzero(~over)
+        bases, lanes = self.state[5, : len(over)], np.flatnonzero(~over)
         cuts = np.flatnonzero(np.diff(bases, prepend=-1, append=-1))
         sizes = np.diff(cuts)
         few = sizes < SHARED
@@ -220,11 +225,15 @@ class Batch:
         stops = np.cumsum(np.bincount(segments))
         starts = np.concatenate([[0], stops[:-1]])
         stay = (lanes >= starts[segments]) & (lanes < stops[segments])
+        where = np.arange(len(over))
         if not stay.all():
             holes = np.ones(len(lanes), np.bool_)
             holes[lanes[stay]] = False
+            where[lanes[~stay]] = np.flatnonzero(holes)
             self._move(lanes[~stay], np.flatnonzero(holes))
-        del self.starts[len(lanes) :]
+            self.lane = where[self.lane]
+        del self.nodes[len(lanes) :]
+        return where
 
     def _move(self, source: Ints, target: Ints) -> None:
         """Move lanes down, with their state; both ascend, so none is overwritten before it is moved."""
@@ -233,48 +242,53 @@ class Batch:
         self.state[:, target] = self.state[:, source]
         for a, b, depth in zip(source.tolist(), target.tolist(), self.state[1, target].tolist(), strict=True):
             self.lanes.copy(a, b, depth)
-            self.starts[b] = self.starts[a]
+            self.nodes[b] = self.nodes[a]
 
     def _plan(self) -> None:
         """Group neighbouring lanes of one base."""
-        active = len(self.starts)
+        active = len(self.nodes)
         if not active:
             return
-        bases = self.state[6, :active]
+        bases = self.state[5, :active]
         cuts = (np.flatnonzero(bases[1:] != bases[:-1]) + 1).tolist()
-        runs = [Run(self.starts[a].node.base, b - a) for a, b in pairwise([0, *cuts, active])]
+        runs = [Run(self.nodes[a].base, b - a) for a, b in pairwise([0, *cuts, active])]
         self.plan = Plan(runs, self.lanes)
 
-    def _record(self, lane: int, good: bool) -> None:
-        """The continuation of a lane's task; an open trace's keys and values are kept."""
-        start = self.starts[lane]
-        task, node, trace = start.task, start.node, start.task.job.trace
-        _, depth, count, _, left, _, _ = self.state[:, lane].tolist()
-        tokens = tuple(self.sampled[lane, :count].tolist())
-        logprobs = tuple(self.logprobs[lane, :count].tolist())
-        cached = node.length - start.computed
-        cost = Cost(
-            requests=1,
-            prompt_tokens=node.length + 1,
-            cached_tokens=cached,
-            completion_tokens=count,
-            flops=self.model.size.flops(start.computed + count, cached),
-        )
+    def _record(
+        self, lane: int, tasks: Sequence[int], last: tuple[int, float], left: int, good: bool
+    ) -> None:
+        """The continuations of a lane's tasks that drew one last token.
+
+        An open trace's keys and values are kept.
+        """
+        node, (_, depth, count) = self.nodes[lane], self.state[:3, lane].tolist()
+        tokens = (*self.sampled[lane, : count - 1].tolist(), last[0])
+        logprobs = (*self.logprobs[lane, : count - 1].tolist(), last[1])
+        finish: Finish | None = "length"
+        why = ""
         if not good:
             self.lanes.clear(lane)
-            why = f"the model's output is not a number after {node.length + count} tokens"
-            self.done[task.index] = Continuation(trace.then((), "error", why), cost)
-            return
-        finish: Finish | None = "length"
-        if tokens[-1] in self.words.eos:
+            finish, why = "error", f"the model's output is not a number after {node.length + count} tokens"
+        elif tokens[-1] in self.words.eos:
             finish = "stop"
         elif left <= 0:
             finish = None
-            key = (task.key[0], task.key[1] + tokens)
+            prompt, before = self.tasks[tasks[0]].key
+            key = (prompt, before + tokens)
             if self.prefixes.find(key) is None:
                 self.prefixes.put(node.extended(self.lanes, lane, key, depth))
-        steps = tuple(self._steps(tokens, logprobs))
-        self.done[task.index] = Continuation(trace.then(steps, finish), cost)
+        steps = tuple(self._steps(tokens, logprobs)) if good else ()
+        for number in tasks:
+            task, computed = self.tasks[number], self.paid.get(number, 0)
+            cached = node.length - computed
+            cost = Cost(
+                requests=1,
+                prompt_tokens=node.length + 1,
+                cached_tokens=cached,
+                completion_tokens=count,
+                flops=self.model.size.flops(computed + count, cached),
+            )
+            self.done[task.index] = Continuation(task.job.trace.then(steps, finish, why), cost)
 
     def _steps(self, tokens: tuple[int, ...], logprobs: tuple[float, ...]) -> list[Step]:
         """Cut sampled tokens into steps; an unended rest is a step too."""

@@ -40,13 +40,19 @@ def _mixed(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def choose(
-    logits: Floats, temperature: NDArray[np.float64], uniform: NDArray[np.float64]
+    logits: Floats,
+    temperature: NDArray[np.float64],
+    uniform: NDArray[np.float64],
+    rows: Ints | None = None,
 ) -> tuple[Ints, Floats, NDArray[np.bool_]]:
-    """A token a row by inverse CDF, its log-probability at temperature 1, and whether it is a number.
+    """A token a draw by inverse CDF, its log-probability at temperature 1, and which rows are numbers.
 
-    Temperature 0 takes the likeliest token. The log-probability is the model's own,
-    whatever the temperature.
+    ``logits`` is [row, token], ``temperature`` [row], ``uniform`` and ``rows``, each draw's row,
+    [draw]; without ``rows`` every row is drawn from once. Temperature 0 takes the likeliest token.
+    The log-probability is the model's own, whatever the temperature.
     """
+    if rows is None:
+        rows = np.arange(len(logits))
     with np.errstate(all="ignore"):
         shifted = logits - logits.max(axis=1, keepdims=True)
         weights = np.exp(shifted)
@@ -57,8 +63,8 @@ def choose(
             weights[special] = np.exp(shifted[special] / divisor)
         cumulated = np.cumsum(weights, axis=1, dtype=np.float64)
         # The first token whose cumulated weight is beyond the number: never one of weight 0.
-        chosen = (cumulated > uniform[:, None] * cumulated[:, -1:]).argmax(axis=1)
+        chosen = (cumulated[rows] > uniform[:, None] * cumulated[rows, -1:]).argmax(axis=1)
         if special.any():
-            chosen = np.where(temperature == 0, logits.argmax(axis=1), chosen)
-        logprob = shifted[np.arange(len(chosen)), chosen] - normal
+            chosen = np.where(temperature[rows] == 0, logits.argmax(axis=1)[rows], chosen)
+        logprob = shifted[rows, chosen] - normal[rows]
     return chosen, logprob, np.isfinite(normal)

@@ -5,8 +5,9 @@ prefix. A job's tokens and log-probabilities depend on the checkpoint and the
 job alone, bit for bit: its batch mates, their order and what is cached change nothing.
 The engine never uses a global random state and never raises for a bad job.
 
-Every sampled token costs one forward pass (of the token before it), so what is computed
-is the sampled tokens plus, once a prompt, its tokens but the last.
+A sampled token takes one forward pass (of the token before it), which jobs share as long as they
+have drawn the same tokens: what is computed is, once a prompt, its tokens but the last, and one token for
+every different beginning. Every job is charged for its own tokens in full, as if it had come alone.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from typing import Literal
 
 from mull.cost import Cost, ModelSize
 from mull.engines.base import Continuation, Job, refuse_thinking
-from mull.engines.batch import Batch, Task
+from mull.engines.batch import Batch
 from mull.engines.llama import Llama, load_llama
 from mull.engines.prefixes import Prefixes
+from mull.engines.starts import Task
 from mull.engines.words import Words
 from mull.errors import MullError
 

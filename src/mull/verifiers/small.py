@@ -1,7 +1,8 @@
 """The small verifier: step values (PRM) or a solution value (ORM) from a Llama classifier.
 
 A growing trace is scored step by step for the price of its new tokens; scored alone,
-in a batch, at once or bit by bit, its values are the same. One that was trained on
+in a batch, at once or bit by bit, its values are the same. Steps that traces of one call begin with
+alike are run once; every trace is charged for them, as if it had come alone. One that was trained on
 revisions (``mull_history`` in its ``config.json``) also reads so many of the attempts
 before. It never gives a value to a trace that it could not run.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -31,13 +33,56 @@ KINDS = {"LlamaForTokenClassification": "process", "LlamaForSequenceClassificati
 WIDTH, ROWS = 32, 768
 
 
+#: Steps, as ids.
+Steps = tuple[tuple[int, ...], ...]
+
+
 @dataclass(frozen=True)
 class Work:
     """An extension to score at the ends of its steps; ``keep`` if the trace may grow."""
 
     extension: Extension
-    steps: tuple[tuple[int, ...], ...] = ()
+    steps: Steps = ()
     keep: bool = True
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Steps to be run after the prefix ``after``, for one trace or (``common``) for several."""
+
+    after: Key
+    steps: Steps
+    common: bool
+
+    @property
+    def key(self) -> Key:
+        """The prefix that ends with them."""
+        prompt, before = self.after
+        return prompt, before + tuple(token for step in self.steps for token in step)
+
+
+def stretches(after: Key, solutions: Sequence[Steps]) -> list[list[Stretch]]:
+    """What to run so that what solutions have in common is run once: rounds, each to follow the one before.
+
+    ``solutions`` are different, and each goes on from ``after`` by at least one step.
+    """
+    branches: dict[tuple[int, ...], list[Steps]] = {}
+    for steps in solutions:
+        branches.setdefault(steps[0], []).append(steps)
+    rounds: list[list[Stretch]] = [[]]
+    for branch in branches.values():
+        first, *others = branch
+        end = 1 if others else len(first)
+        while others and all(len(steps) > end and steps[end] == first[end] for steps in branch):
+            end += 1
+        stretch = Stretch(after, first[:end], bool(others))
+        rounds[0].append(stretch)
+        rest = [steps[end:] for steps in branch if len(steps) > end]
+        for index, later in enumerate(stretches(stretch.key, rest) if rest else [], 1):
+            if index == len(rounds):
+                rounds.append([])
+            rounds[index].extend(later)
+    return rounds
 
 
 class SmallVerifier:
@@ -153,60 +198,66 @@ class SmallVerifier:
     def _run(
         self, heads: dict[str, tuple[int, ...]], steps: dict[Key, list[tuple[int, ...]]], keep: set[Key]
     ) -> tuple[dict[Key, Node], dict[Key, Cost]]:
-        """Nodes of all keys, and what it took to get them."""
+        """Nodes of all keys, and what it takes to get each, from what was known before the call."""
         nodes: dict[Key, Node] = {}
         costs: dict[Key, Cost] = {}
         near = {key: self.prefixes.nearest(key[0], found) for key, found in steps.items()}
-        prompts = {key[0]: key for key, node in near.items() if node is None}
-        starts = [Extension((text, ()), None, heads[text]) for text in prompts]
-        self._compute([Work(each) for each in starts], nodes, costs)
-        for text, key in prompts.items():  # the first trace of a prompt pays for it
-            costs[key] = costs.pop((text, ()))
-        works = []
+        payers = {key[0]: key for key, node in near.items() if node is None}  # a prompt is paid for once
+        starts = [Extension((text, ()), None, heads[text]) for text in payers]
+        self._compute([Work(each) for each in starts], nodes)
+        apart: dict[Key, list[Steps]] = {}
         for key, found in steps.items():
             node = near[key] or nodes[key[0], ()]
+            if near[key] is None and payers[key[0]] == key:
+                costs[key] = self._cost(node.length, 0)
+            nodes[node.key] = node
             if node.key == key:
-                nodes[key] = node
                 continue
+            rows = len(key[1]) - len(node.key[1])
+            costs[key] = costs.get(key, Cost()) + self._cost(rows, node.length)
             done, left = len(node.key[1]), list(found)
             while done > 0:
                 done -= len(left.pop(0))
-            tokens = key[1][len(node.key[1]) :]
-            works.append(Work(Extension(key, node, tokens), tuple(left), key in keep))
-        # Traces of one prompt side by side.
-        works.sort(key=lambda work: work.extension.key[0])
-        self._compute(works, nodes, costs)
+            apart.setdefault(node.key, []).append(tuple(left))
+        for together in zip_longest(*(stretches(*each) for each in apart.items()), fillvalue=()):
+            works = []
+            for each in (stretch for some in together for stretch in some):
+                extension = Extension(each.key, nodes[each.after], tuple(t for s in each.steps for t in s))
+                works.append(Work(extension, each.steps, each.common or each.key in keep))
+            # Traces of one prompt side by side.
+            works.sort(key=lambda work: work.extension.key[0])
+            self._compute(works, nodes)
         return nodes, costs
 
-    def _compute(self, works: list[Work], nodes: dict[Key, Node], costs: dict[Key, Cost]) -> None:
+    def _cost(self, rows: int, before: int) -> Cost:
+        """What it takes to run some tokens after so many."""
+        return Cost(verifier_tokens=rows, verifier_flops=self.size.flops(rows, before))
+
+    def _compute(self, works: list[Work], nodes: dict[Key, Node]) -> None:
         """Run work in passes of bounded size."""
         batch: list[Work] = []
         rows = 0
         for work in works:
             count = len(work.extension.tokens)
             if batch and (len(batch) == WIDTH or rows + count > ROWS):
-                self._pass(batch, nodes, costs)
+                self._pass(batch, nodes)
                 batch, rows = [], 0
             batch.append(work)
             rows += count
         if batch:
-            self._pass(batch, nodes, costs)
+            self._pass(batch, nodes)
 
-    def _pass(self, batch: list[Work], nodes: dict[Key, Node], costs: dict[Key, Cost]) -> None:
+    def _pass(self, batch: list[Work], nodes: dict[Key, Node]) -> None:
         """Run a batch, one lane a work, and make its nodes."""
         outputs = extend(self.model, self._lanes, [work.extension for work in batch])
         for lane, (work, output) in enumerate(zip(batch, outputs, strict=True)):
-            each, rows = work.extension, len(output)
-            self.computed_tokens += rows
-            before = 0 if each.node is None else each.node.length
-            cost = Cost(verifier_tokens=rows, verifier_flops=self.size.flops(rows, before))
-            costs[each.key] = costs.get(each.key, Cost()) + cost
+            each = work.extension
+            self.computed_tokens += len(output)
             ends = np.cumsum([len(step) for step in work.steps], dtype=np.int64) - 1
             scores = tuple(_sigmoid(output[ends, 0]).tolist())
             if not np.isfinite(output).all():
-                node = each.made(self._lanes, lane, scores)
+                nodes[each.key] = each.made(self._lanes, lane, scores)
                 self._lanes.clear(lane)
-                nodes[each.key] = node
                 continue
             if work.keep or each.node is None:
                 node = each.made(self._lanes, lane, scores)

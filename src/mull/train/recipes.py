@@ -21,6 +21,8 @@ from mull.train.verifier import Kind, best, train_verifier
 
 LABELS = LabelPlan(problems=80_000, samples=1, rollouts=2)
 REVISIONS = RevisionPlan(problems=10_000)
+#: Right solutions for the larger model: it has no use for wrong ones, but for different problems.
+SOLUTIONS = RevisionPlan(problems=20_000, samples=16, targets=1, seed=22)
 CHAINS = ChainPlan(problems=24_000)
 TRAJECTORIES = TrajectoryPlan(problems=1_000)
 #: Each verifier's phases; a later one starts from the best checkpoint of the one before.
@@ -31,8 +33,8 @@ VERIFIERS: dict[Kind, tuple[Recipe, ...]] = {
 }
 REVISER = Recipe(tokens=25_000_000, lr=2e-3, seed=6)
 RESTEM = Recipe(tokens=8_000_000, lr=2e-3, seed=8)
-#: The larger model's fine-tuning, on the targets of the reviser's examples without their contexts.
-TUNED = Recipe(tokens=3_500_000, lr=1e-3, seed=9)
+#: The larger model's fine-tuning, on right solutions of the proposer's.
+TUNED = Recipe(tokens=6_000_000, lr=1e-3, seed=9)
 #: Pre-training phases by model.
 PRETRAINING = {"proposer": PHASES, "larger": LARGER_PHASES}
 
@@ -65,7 +67,7 @@ def _larger(out: Path, say: Say, shape: Shape = LARGER) -> None:
 
 def _tuned(out: Path, say: Say) -> None:
     start, folder = pretrained(out, "larger"), out / "larger" / "tuned"
-    train_reviser(start, out / "revisions", folder, TUNED, say, contexts=False)
+    train_reviser(start, out / "solutions", folder, TUNED, say, contexts=False)
 
 
 def _labels(out: Path, say: Say) -> None:
@@ -91,6 +93,10 @@ def _revisions(out: Path, say: Say) -> None:
 
 def _reviser(out: Path, say: Say) -> None:
     train_reviser(pretrained(out), out / "revisions", out / "reviser" / "phase-1", REVISER, say)
+
+
+def _solutions(out: Path, say: Say) -> None:
+    make_revisions(pretrained(out), SOLUTIONS, out / "solutions", 0, 1, say)
 
 
 def _chains(out: Path, say: Say) -> None:
@@ -120,6 +126,7 @@ STAGES: dict[str, Callable[[Path, Say], None]] = {
     "revision": _revision,
     "trajectories": _trajectories,
     "restem": _restem,
+    "solutions": _solutions,
     "larger": _larger,
     "tuned": _tuned,
 }

@@ -77,6 +77,7 @@ def collect(out: Path) -> list[str]:
     from mull.train import recipes
 
     plans = {"labels": recipes.LABELS, "revisions": recipes.REVISIONS, "chains": recipes.CHAINS}
+    plans["solutions"] = recipes.SOLUTIONS
     plans["trajectories"] = recipes.TRAJECTORIES
     record: dict[str, object] = {name: vars(plan) for name, plan in plans.items()}
     made = [name for name in MODELS if _finished(out / name)]

@@ -2,7 +2,12 @@
 
 import itertools
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +16,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs the extra 'train'")
 pytest.importorskip("transformers", reason="training needs the extra 'train'")
 
+from mull.errors import MullError  # noqa: E402
 from mull.tiny.load import CHECKPOINTS, checkpoint  # noqa: E402
 from mull.tiny.world import stories  # noqa: E402
 from mull.tiny.writers import MEAN_RATE, Writer  # noqa: E402
@@ -116,3 +122,50 @@ def test_a_shipped_model_says_what_it_took(name: str, tmp_path: Path) -> None:
     (copy / "config.json").write_text(json.dumps(bare))
     tiny.account(copy)
     assert json.loads((copy / "config.json").read_text()) == said
+
+
+def test_scaled_recipes_keep_everything_but_the_amounts() -> None:
+    from mull.train.recipes import PLANS, SHIPPED
+
+    less = SHIPPED.scaled(0.01)
+    assert SHIPPED.scaled(1) == SHIPPED
+    assert [r.tokens for r, _ in less.proposer] == [r.tokens // 100 for r, _ in SHIPPED.proposer]
+    assert [mix for _, mix in less.larger] == [mix for _, mix in SHIPPED.larger]
+    assert (less.prm[1].lr, less.prm[1].tokens) == (SHIPPED.prm[1].lr, 150_000)
+    assert {name: getattr(less, name).problems for name in PLANS} == {
+        "labels": 800, "revisions": 100, "chains": 240, "solutions": 200, "trajectories": 10
+    }  # fmt: skip
+    assert replace(less.labels, problems=80_000) == SHIPPED.labels
+
+
+def test_a_folder_of_another_scale_is_not_gone_on_with(tmp_path: Path) -> None:
+    (tmp_path / "scale.json").write_text("0.5\n")
+    train_tiny = tiny.train_tiny
+    with pytest.raises(MullError, match=r"begun at a scale of 0\.5; go on with that, or name another folder"):
+        train_tiny(tmp_path, stages=["proposer"], scale=0.1)
+    (tmp_path / "scale.json").unlink()
+    (tmp_path / "proposer").mkdir()
+    with pytest.raises(MullError, match=r"begun at a scale of 1\.0"):
+        train_tiny(tmp_path, stages=["proposer"], scale=0.1)
+    with pytest.raises(MullError, match="must be above 0 and at most 1"):
+        train_tiny(tmp_path / "other", scale=2)
+
+
+@pytest.mark.slow
+def test_the_small_world_from_nothing_interrupted_or_not_is_the_same(tmp_path: Path) -> None:
+    """All stages at a fiftieth, once in one go and once killed again and again: some 20 minutes."""
+    command = [sys.executable, "-m", "mull", "train", "tiny", "--scale", "0.02", "--out"]
+    subprocess.run([*command, str(tmp_path / "whole")], check=True)
+    for seconds in (30, 60, 120, 240, 480, None):
+        with subprocess.Popen([*command, str(tmp_path / "torn")], start_new_session=True) as process:
+            try:
+                assert process.wait(seconds) == 0
+                break
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+    whole, torn = (
+        json.loads((tmp_path / name / "checkpoints" / "training.json").read_text())
+        for name in ("whole", "torn")
+    )
+    models = ("proposer", "prm", "orm", "reviser", "revision", "restem", "larger")
+    assert {name: whole[name]["sha256"] for name in models} == {name: torn[name]["sha256"] for name in models}

@@ -25,13 +25,21 @@ def add(commands: Any) -> None:
         help="the small world's models",
         description="Train the small world's models; goes on where it was cut off.",
         epilog="examples:\n  mull train tiny --out my-tiny\n"
-        "  mull train tiny --out my-tiny --stages proposer,labels,prm",
+        "  mull train tiny --out my-tiny --stages proposer,labels,prm\n"
+        "  mull train tiny --out trial --scale 0.02     # the whole way in minutes, poor models",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     tiny.add_argument(
         "--out", type=Path, default=Path("mull-tiny"), metavar="DIR", help="default: %(default)s"
     )
     tiny.add_argument("--stages", default="", metavar="A,B,...", help="only these stages (default: all)")
+    tiny.add_argument(
+        "--scale",
+        type=float,
+        default=1.0,
+        metavar="PART",
+        help="part of the data and of the training to do, above 0 (default: 1, the shipped models' own)",
+    )
     tiny.set_defaults(run=run)
     tune.add(kinds)
 
@@ -46,5 +54,5 @@ def run(args: argparse.Namespace) -> int:
     from mull.train.tiny import train_tiny
 
     stages = [stage.strip() for stage in args.stages.split(",") if stage.strip()]
-    train_tiny(args.out, lambda line: print(line, flush=True), stages)
+    train_tiny(args.out, lambda line: print(line, flush=True), stages, args.scale)
     return 0

@@ -22,10 +22,11 @@ from mull.train.loop import Example, Recipe, batches, final, fit
 from mull.train.tokenizer import build, piece_id
 
 CHUNK = 4096
+Phases = tuple[tuple[Recipe, Mix], ...]
 #: Two phases, the second from the first's weights.
-PHASES = ((Recipe(tokens=30_000_000), BROAD), (Recipe(tokens=28_000_000, seed=2), PRACTICE))
+PHASES: Phases = ((Recipe(tokens=30_000_000), BROAD), (Recipe(tokens=28_000_000, seed=2), PRACTICE))
 #: The larger model's: a token costs it 14 times as much, so it gets fewer.
-LARGER_PHASES = ((Recipe(tokens=14_000_000), BROAD), (Recipe(tokens=3_000_000, seed=2), PRACTICE))
+LARGER_PHASES: Phases = ((Recipe(tokens=14_000_000), BROAD), (Recipe(tokens=3_000_000, seed=2), PRACTICE))
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def train_proposer(
     folder: Path,
     shape: Shape = SMALL,
     say: Callable[[str], None] = print,
-    phases: tuple[tuple[Recipe, Mix], ...] = PHASES,
+    phases: Phases = PHASES,
 ) -> Path:
     """Train a proposer under ``folder`` in its phases (resumes) and return its checkpoint.
 

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from transformers import LlamaForCausalLM
 
+from mull.errors import MullError
 from mull.train.loop import Example, Recipe, batches, final, fit
 from mull.train.proposer import language_loss, save_checkpoint
 from mull.train.revisions import as_example, read_revisions
@@ -47,6 +48,8 @@ def train_reviser(
         rows = [replace(row, attempts=()) for row in rows]
     training = [as_example(row) for row in rows if row.problem % 10]
     held = [as_example(row) for row in rows if row.problem % 10 == 0][:2000]
+    if not training or not held:
+        raise MullError(f"{revisions} holds too few examples; the model that wrote them solves too little")
     per_epoch = max(len(training) // CHUNK, 1)
 
     def chunk(index: int) -> list[Example]:

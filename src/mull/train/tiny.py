@@ -32,17 +32,24 @@ _ENVIRONMENT = {
 }
 
 
-def train_tiny(out: Path, say: Callable[[str], None] = print, stages: Sequence[str] = ()) -> None:
+def train_tiny(
+    out: Path, say: Callable[[str], None] = print, stages: Sequence[str] = (), scale: float = 1.0
+) -> None:
     """Train everything under ``out``, or only ``stages`` (in their order); ends with ``out/checkpoints``.
 
-    Checkpoints of what is finished are collected at the end, with their hashes and logs. Raises
-    :class:`MullError` for an unknown stage, or if one fails; what it had finished is kept.
+    ``scale`` is the part of the data and of the training to do: 1 makes the shipped models, .02 goes
+    the whole way in minutes and makes poor ones. Checkpoints of what is finished are collected at the
+    end, with their hashes and logs. Raises :class:`MullError` for an unknown stage, a scale that is not
+    the folder's, or if a stage fails; what it had finished is kept.
     """
     from mull.train.recipes import STAGES
 
+    if not 0 < scale <= 1:
+        raise MullError(f"the scale is {scale}; it must be above 0 and at most 1")
     if unknown := [stage for stage in stages if stage not in STAGES]:
         raise MullError(f"there is no training stage {unknown[0]!r}; known: {', '.join(STAGES)}")
     out.mkdir(parents=True, exist_ok=True)
+    _agree(out, scale)
     wanted = [stage for stage in STAGES if not stages or stage in stages]
     apart = ("larger", "tuned")
     say(f"stages: {', '.join(wanted)}")
@@ -50,13 +57,22 @@ def train_tiny(out: Path, say: Callable[[str], None] = print, stages: Sequence[s
         [[s for s in wanted if s not in apart], [s for s in wanted if s == "larger"]],
         [[s for s in wanted if s == "tuned"]],
     ):
-        _run([lane for lane in lanes if lane], out)
-    done = collect(out)
+        _run([lane for lane in lanes if lane], out, scale)
+    done = collect(out, scale)
     say(f"done: checkpoints of {', '.join(done)} and their hashes are in {out / 'checkpoints'}")
 
 
-def _run(lanes: list[list[str]], out: Path) -> None:
-    command = [sys.executable, "-m", "mull.train.tiny", str(out)]
+def _agree(out: Path, scale: float) -> None:
+    """Remember a folder's scale; one of another scale is not gone on with."""
+    file = out / "scale.json"
+    begun = json.loads(file.read_text()) if file.exists() else 1.0 if any(out.iterdir()) else scale
+    if begun != scale:
+        raise MullError(f"{out} was begun at a scale of {begun}; go on with that, or name another folder")
+    file.write_text(json.dumps(scale) + "\n")
+
+
+def _run(lanes: list[list[str]], out: Path, scale: float) -> None:
+    command = [sys.executable, "-m", "mull.train.tiny", str(out), str(scale)]
     running = [subprocess.Popen([*command, *lane], env={**os.environ, **_ENVIRONMENT}) for lane in lanes]
     try:
         codes = [process.wait() for process in running]
@@ -69,17 +85,15 @@ def _run(lanes: list[list[str]], out: Path) -> None:
             raise MullError(f"training {' or '.join(lane)} failed (status {code}); the same command goes on")
 
 
-def collect(out: Path) -> list[str]:
+def collect(out: Path, scale: float = 1.0) -> list[str]:
     """Copy the chosen checkpoints together and write ``training.json``: hashes, plans and logs.
 
     Returns the names of the models that are finished.
     """
     from mull.train import recipes
 
-    plans = {"labels": recipes.LABELS, "revisions": recipes.REVISIONS, "chains": recipes.CHAINS}
-    plans["solutions"] = recipes.SOLUTIONS
-    plans["trajectories"] = recipes.TRAJECTORIES
-    record: dict[str, object] = {name: vars(plan) for name, plan in plans.items()}
+    by = recipes.SHIPPED.scaled(scale)
+    record: dict[str, object] = {name: vars(getattr(by, name)) for name in recipes.PLANS}
     made = [name for name in MODELS if _finished(out / name)]
     for name in made:
         source = recipes.chosen(out, name)
@@ -91,7 +105,7 @@ def collect(out: Path) -> list[str]:
         if name in HALF:
             halve(target)
         if name not in recipes.VERIFIERS:
-            base = name if name in recipes.PRETRAINING else "proposer"
+            base = name if name in recipes.PRETRAINED else "proposer"
             note(target, mull_pretraining_tokens=recipes.pretraining_tokens(out, base))
             if name != "proposer":
                 note(target, mull_finetuning_tokens=recipes.tokens_of(source))
@@ -106,10 +120,10 @@ def collect(out: Path) -> list[str]:
 
 
 def _finished(folder: Path) -> bool:
-    from mull.train.recipes import PRETRAINING, VERIFIERS
+    from mull.train.recipes import PRETRAINED, VERIFIERS, phases
 
-    counts = {str(name): len(phases) for name, phases in (*PRETRAINING.items(), *VERIFIERS.items())}
-    runs = [f"phase-{number}" for number in range(1, counts.get(folder.name, 1) + 1)]
+    count = phases(folder.name) if folder.name in (*PRETRAINED, *VERIFIERS) else 1
+    runs = [f"phase-{number}" for number in range(1, count + 1)]
     runs += ["tuned"] if folder.name == "larger" else []
     return all((folder / run / "done").exists() for run in runs)
 
@@ -155,11 +169,11 @@ TOKENIZER_CONFIG = {
 }
 
 
-def main(out: Path, stages: Sequence[str]) -> None:
-    """Run stages one after the other in this process."""
+def main(out: Path, scale: float, stages: Sequence[str]) -> int:
+    """Run stages one after the other in this process; the exit status."""
     import torch
 
-    from mull.train.recipes import STAGES
+    from mull.train.recipes import SHIPPED, STAGES
 
     torch.set_num_threads(1)
 
@@ -168,8 +182,13 @@ def main(out: Path, stages: Sequence[str]) -> None:
 
     for number, stage in enumerate(stages, 1):
         say(f"{number} of {len(stages)}: {stage}")
-        STAGES[stage](out, say)
+        try:
+            STAGES[stage](out, SHIPPED.scaled(scale), say)
+        except MullError as error:
+            print(f"mull: {stage}: {error}", file=sys.stderr)
+            return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+    sys.exit(main(Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]))

@@ -23,6 +23,7 @@ from tokenizers import Tokenizer
 from torch import nn
 from transformers import LlamaConfig, LlamaForSequenceClassification, LlamaForTokenClassification
 
+from mull.errors import MullError
 from mull.train.labels import Labelled, read_labels
 from mull.train.loop import Example, Recipe, fit, rows
 from mull.train.revisions import CONTEXT
@@ -151,6 +152,8 @@ def train_verifier(
     everything = list(read_labels(labels))
     training = [example(row, kind) for row in everything if not held_out(row)]
     held = [row for row in everything if held_out(row)][:3000]
+    if not training or not held:
+        raise MullError(f"{labels} holds too few examples; the model that wrote them solves too little")
     per_epoch = max(len(training) // CHUNK, 1)
 
     def chunk(index: int) -> list[Example]:

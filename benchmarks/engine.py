@@ -13,6 +13,9 @@ from itertools import islice
 from pathlib import Path
 from statistics import median
 
+import mull  # before NumPy: it chooses the matrix kernels
+
+# isort: split
 import numpy as np
 
 import mull.tiny

@@ -11,6 +11,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import mull  # noqa: F401  (before NumPy: it chooses the matrix kernels)
+
+# isort: split
 import torch
 
 from mull.engines.small import SmallEngine

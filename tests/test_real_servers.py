@@ -189,7 +189,7 @@ def greedily(prompt: str, limit: int) -> Trace:
 
 
 def thought(prompt: str, budget: ThinkingBudget) -> tuple[Thinking, str]:
-    """Thinking within the budget and the solution after it, put together from the built-in engine's answers."""
+    """Thinking within the budget, and the solution after it, by the built-in engine and by hand."""
     (end,) = SMALL.words.spelt(MARKS.close)
     text, count, waits = "\n", 0, 0
     while True:

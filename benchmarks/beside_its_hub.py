@@ -81,6 +81,7 @@ def its_hub(
     from its_hub.core.algorithms.bon import BestOfN
     from its_hub.core.lms.openai_lm import OpenAICompatibleLanguageModel
     from its_hub.core.lms.step_generation import StepGeneration
+    from its_hub.core.orchestrator import LMOrchestrator
 
     judge = Judge(prm)
 
@@ -102,7 +103,10 @@ def its_hub(
         f"{url}/v1", "none", model, temperature=1.0, max_completion_tokens=MAX_TOKENS
     )
     steps = StepGeneration(40, "\n", "Answer:", temperature=1.0)
-    best, beam = BestOfN(Outcome()), BeamSearch(steps, Process(), 4)
+    # Its default of 32 in flight blocks a thread for every request that waits; on two cores these are all the
+    # threads there are, and with none left to look up the server's name every request runs into a time-out.
+    best = BestOfN(Outcome(), LMOrchestrator(max_concurrency=-1))
+    beam = BeamSearch(steps, Process(), 4)
 
     async def run(algorithm, prompt: str) -> str:
         return str((await algorithm.ainfer(lm, prompt, budget))["content"])

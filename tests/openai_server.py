@@ -74,6 +74,7 @@ class Server:
     prefill: str = "continue_final_message"  # or last message, echo, no
     trims: bool = False
     refuses: tuple[str, ...] = ()  # fields
+    reads_config: bool = False  # and is greedy without generation_config, as transformers serve is
     system: str = "taken"  # or dropped, refused
     logprobs: bool = True
     ids: bool = True
@@ -130,6 +131,8 @@ class Server:
             told, *rest = asked["messages"]
             content = told["content"] + "\n" if self.system == "taken" else ""
             asked = asked | {"messages": [rest[0] | {"content": content + rest[0]["content"]}, *rest[1:]]}
+        if self.reads_config and not json.loads(asked.get("generation_config", "{}")).get("do_sample"):
+            asked = asked | {"temperature": 0.0}
         prompt, so_far = self.shown(asked, chat)
         size = len(prompt + so_far) // 4
         if size + asked["max_tokens"] > self.context:

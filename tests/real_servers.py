@@ -127,9 +127,6 @@ def transformers(folder: Path) -> Iterator[Running]:
     port, model = free_port(), folder / "proposer"
     shutil.copytree(checkpoint("proposer"), model)
     (model / "chat_template.jinja").write_text(TEMPLATE)
-    # Without this the server is greedy whatever the temperature.
-    settings = {"do_sample": True, "bos_token_id": 2, "eos_token_id": 3, "pad_token_id": 0}
-    (model / "generation_config.json").write_text(json.dumps(settings))
     command = [named("MULL_TRANSFORMERS_PYTHON"), "-m", "transformers.cli.transformers", "serve", str(model)]
     command += ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu", "--dtype", "float32"]
     (folder / "hub").mkdir()  # without it /v1/models fails

@@ -11,6 +11,7 @@ import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -39,6 +40,7 @@ from openai_server import Server, hang, reset, rubbish, status, written
 PROBLEM = Problem("p", "What is asked?\n", "55")
 OTHER = Problem("q", "What else is asked, then?\n", "56")
 TEXT, CHAT = FORMATS["text"], replace(FORMATS["chat"], rule=RULES["newline"])
+CONFIG = '{"do_sample": true, "top_k": 0, "repetition_penalty": 1.0}'
 #: The habits of servers, and whether steps can be sampled by stop texts there.
 HABITS = {
     "plain": ({}, True),
@@ -156,17 +158,19 @@ def test_a_template_without_a_system_role_is_named(habit: str):
     [
         ((), "all", {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}),
         (("min_p",), "top_p", {"top_p": 1.0}),
+        (("top_k",), "generation_config", {"top_p": 1.0, "generation_config": CONFIG}),
         (("top_p",), "no", {}),
     ],
 )
-def test_the_whole_distribution_is_asked_for(refuses, whole: str, sent: dict[str, float]):
+def test_the_whole_distribution_is_asked_for(refuses, whole: str, sent: dict[str, Any]):
     async def check():
-        async with Server(refuses=refuses).up() as server:
+        async with Server(refuses=refuses, reads_config=whole == "generation_config").up() as server:
             made = engine(server)
-            assert (await made.capabilities()).completions.whole == whole
+            route = (await made.capabilities()).completions
+            assert (route.whole, route.temperature, route.greedy) == (whole, True, True)
             for temperature in (1.0, 0.0):
                 await made.sample([job(temperature=temperature)])
-                names = ("top_p", "top_k", "min_p", "repetition_penalty")
+                names = ("top_p", "top_k", "min_p", "repetition_penalty", "generation_config")
                 body = server.requests[-1]
                 assert {k: body[k] for k in names if k in body} == (sent if temperature else {})
 

@@ -24,12 +24,12 @@ import pytest
 from mull import select
 from mull.drive import Driver, Task
 from mull.engines.base import Engine, Job
-from mull.engines.prompts import FORMATS, RULES
+from mull.engines.prompts import FORMATS, RULES, Marks
 from mull.engines.small import SmallEngine
 from mull.problems import Problem
 from mull.strategies.base import Arm
 from mull.tiny.load import checkpoint, problems
-from mull.trace import Trace
+from mull.trace import Thinking, ThinkingBudget, Trace
 from mull.verifiers.small import SmallVerifier
 
 pytest.importorskip("aiohttp")
@@ -177,6 +177,50 @@ def test_beam_is_as_accurate(server):
     route = asyncio.run(engine.capabilities()).completions
     if route.cached and route.step_by_stops:
         assert cost.cached_tokens > 0.3 * cost.prompt_tokens
+
+
+#: The small model does not think; here all that it writes before its answer is taken for thinking.
+MARKS = Marks(".", "Answer", "Ann")
+THINKS = replace(TEXT, thinks=True, marks=MARKS)
+
+
+def greedily(prompt: str, limit: int) -> Trace:
+    return SMALL.sample_now([Job(Trace(Problem("p", prompt)), None, 0.0, 1, limit)])[0].trace
+
+
+def thought(prompt: str, budget: ThinkingBudget) -> tuple[Thinking, str]:
+    """Thinking within the budget, and the solution after it, by the built-in engine and by hand."""
+    (end,) = SMALL.words.spelt(MARKS.close)
+    text, count, waits = "\n", 0, 0
+    while True:
+        made = greedily(prompt + MARKS.open + text, budget.tokens - count)
+        said, closed, _ = made.text.partition(MARKS.close)
+        text += said
+        count += made.tokens.index(end) + 1 if closed else len(made.tokens)
+        cut = not closed and made.finish == "length"
+        if cut or waits == budget.waits or count >= budget.tokens:
+            break
+        waits, text = waits + 1, text + ("" if text.endswith("\n") else "\n") + MARKS.wait
+    text += "" if text.endswith("\n") else "\n"
+    solution = greedily(f"{prompt}{MARKS.open}{text}{MARKS.close}\n\n", 40)
+    return Thinking(text, count, waits, cut), solution.text
+
+
+@pytest.mark.parametrize("budget", [ThinkingBudget(9), ThinkingBudget(150), ThinkingBudget(150, 2)], ids=str)
+def test_thinking_keeps_its_budget(server, budget: ThinkingBudget):
+    """Cut at the budget, closed by the model, and held back twice."""
+    name, running, folder = server
+    engine = running.engine(folder, form=THINKS)
+    jobs = [Job(Trace(problem), None, 0.0, 1, 40, budget) for problem in PROBLEMS[:5]]
+    found = [c.trace for c in asyncio.run(engine.sample(jobs))]
+    expected = [thought(problem.prompt, budget) for problem in PROBLEMS[:5]]
+    ways = [(t.thinking.cut, t.thinking.waits) for t in found if t.thinking is not None]
+    print(f"{name}: {budget}: {sum(cut for cut, _ in ways)} of 5 cut, waits {[n for _, n in ways]}")
+    told = asyncio.run(engine.capabilities()).completions.ids != "no"
+    for trace, (thinking, solution) in zip(found, expected, strict=True):
+        assert trace.thinking is not None and not trace.error
+        assert trace.text == solution
+        assert trace.thinking == (thinking if told else replace(thinking, tokens=trace.thinking.tokens))
 
 
 def test_cancelling_ends_the_work(server):

@@ -164,6 +164,28 @@ def test_unknown_sizes_are_said_and_compared_in_tokens(
     assert "in FLOPs" not in write(tmp_path / "out").read_text().split("<script>")[0]
 
 
+@pytest.mark.parametrize(
+    ("part_counts", "usage", "said"),
+    [
+        ("continuous_usage_stats", True, []),
+        ("", True, ["beam@4"]),
+        ("", False, ["pool", "beam@4", "greedy@1"]),
+    ],
+)
+def test_answers_that_a_server_does_not_count_are_said(
+    prm: Path, tmp_path: Path, part_counts: str, usage: bool, said: list[str]
+) -> None:
+    # Steps are cut from the stream here, which then has no usage but what came with its parts.
+    habits = {"names_stop": False, "keeps_on_request": False, "part_counts": part_counts, "usage": usage}
+    with in_thread(Server(**habits)) as server:
+        toml = study(tmp_path, server.url, prm)
+        rows = (tmp_path / "problems.jsonl").read_text().replace("What is", "Say " + "what " * 50 + "is")
+        (tmp_path / "problems.jsonl").write_text(rows)
+        summary = run.run_study(config.read(toml), tmp_path / "out")
+    told = [line.partition(":")[0] for line in summary["warnings"] if "did not count all of its" in line]
+    assert told == said
+
+
 def test_a_moved_server_is_the_same_study(prm: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with in_thread(Server()) as server:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,11 +76,11 @@ def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
     command = [named("MULL_VLLM_PYTHON"), str(Path(__file__).parent / "vllm_inside.py")]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with (tmp_path_factory.mktemp("vllm") / "log").open("w") as log:
-        process = subprocess.Popen(command, env=env, text=True, stderr=log, **pipes)
+        process = subprocess.Popen(command, env=env, text=True, stderr=log, start_new_session=True, **pipes)
         try:
             yield Inside(process)
         finally:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # with the processes that vLLM starts
             process.wait()
 
 

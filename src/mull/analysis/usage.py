@@ -6,6 +6,7 @@ counts with what came of it. The module adds up; it prices only what has a price
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -48,6 +49,32 @@ def usage(recorded: Recorded) -> dict[str, Any] | None:
     for row in (total, *listed):
         row["cache_hit_rate"] = row["cached_tokens"] / row["prompt_tokens"] if row["cached_tokens"] else None
     return {**total, "by": listed}
+
+
+def uncounted(recorded: Recorded) -> list[str]:
+    """A line for every kind of unit whose requests have fewer prompt tokens than the shortest prompt each.
+
+    Some servers give no usage with a stream that is cut where a step ends, and some never do.
+    """
+    if not model_spec(recorded.study.engine).served:
+        return []
+    totals: dict[str, Counter[str]] = {}
+    shortest: list[int] = []
+    for unit in recorded.units:
+        # A reviser or a larger model may have another tokenizer.
+        if unit.kind not in ("pool", "arm") or (unit.arm is not None and find(unit.arm.strategy).reviser):
+            continue
+        frame = recorded.read(unit)
+        totals.setdefault(unit.label, Counter()).update(dict(_counts(unit, frame)))
+        if unit.kind == "pool":
+            shortest += [count for count in frame["sent_tokens"].to_list() if count]
+    least = min(shortest, default=1)
+    return [
+        f"{label}: the server did not count all of its answers: {total['prompt_tokens']:,} prompt tokens in "
+        f"{total['requests']:,} requests"
+        for label, total in totals.items()
+        if total["prompt_tokens"] < total["requests"] * least
+    ]
 
 
 def _counts(unit: Unit, frame: pl.DataFrame) -> Iterator[tuple[str, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,9 +10,14 @@ from mull.engines.openai.capabilities import Route
 from mull.engines.prompts import Prompt
 
 #: What leaves the model's distribution as the temperature makes it. Without these llama.cpp cuts it (top_k
-#: 40, top_p 0.95, min_p 0.05), and vLLM as the model's generation_config.json says.
-WHOLE: dict[str, dict[str, float]] = {
+#: 40, top_p 0.95, min_p 0.05), and vLLM as the model's generation_config.json says; ``transformers serve``
+#: takes the likeliest token whatever the temperature, or where that file says to sample, one of 50.
+WHOLE: dict[str, dict[str, Any]] = {
     "all": {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0},
+    "generation_config": {
+        "top_p": 1.0,
+        "generation_config": json.dumps({"do_sample": True, "top_k": 0, "repetition_penalty": 1.0}),
+    },
     "top_p": {"top_p": 1.0},
 }
 #: Seeds are sent with so many bits: some servers take no more.

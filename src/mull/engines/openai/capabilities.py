@@ -25,8 +25,9 @@ Stop = Literal["cut", "kept", "overrun", "ignored", "refused", "not shown"]
 Continues = Literal["text", "continue_final_message", "prefix", "last message", "no", "not shown"]
 #: A template may take a system message, drop it without a word, or be an error with it.
 System = Literal["taken", "dropped", "refused", "not shown"]
-#: ``top_p`` alone, or ``top_k``, ``min_p`` and ``repetition_penalty`` with it.
-Whole = Literal["all", "top_p", "no", "not shown"]
+#: ``top_p`` alone, with ``top_k``, ``min_p`` and ``repetition_penalty`` ("all"), or with a text that holds
+#: such settings (``transformers serve``).
+Whole = Literal["all", "generation_config", "top_p", "no", "not shown"]
 #: What makes a server send counts with every part of a stream (vLLM; llama.cpp).
 Counts = Literal["continuous_usage_stats", "timings_per_token", "no", "not shown"]
 FORM = 2

@@ -9,6 +9,7 @@ end there. What a short answer cannot show stays "not shown".
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -140,7 +141,7 @@ class _Prober:
         text = first.choices[0].text
         if self.chat:
             route = replace(route, system=await self.system(route, first))
-        route = replace(route, whole=await self.whole(route))
+        route = replace(route, whole=await self.whole(route, text))
         route = await self.settings(route, text)
         route = await self.tokens(route)
         route = await self.stops(route, text)
@@ -158,13 +159,25 @@ class _Prober:
             return "not shown"
         return "taken" if found.usage.prompt > plain.usage.prompt else "dropped"
 
-    async def whole(self, route: Route) -> Whole:
+    async def whole(self, route: Route, text: str) -> Whole:
         """Which fields against a cut distribution the server takes."""
-        ways: tuple[Whole, ...] = ("all", "top_p")
+        ways: tuple[Whole, ...] = ("all", "generation_config", "top_p")
         for way in ways:
-            if await self.ask(replace(route, whole=way), temperature=1.0, limit=1):
+            trying = replace(route, whole=way)
+            if not await self.ask(trying, temperature=1.0, limit=1):
+                continue
+            if way != "generation_config" or await self.heeds(trying, text):
                 return way
         return "no"
+
+    async def heeds(self, route: Route, text: str) -> bool:
+        """Whether ``generation_config`` decides if there is sampling at all, however hot."""
+        greedy = {"generation_config": json.dumps({"do_sample": False})}
+        sure = await self.ask(route, "", greedy, temperature=HOT)
+        drawn = [await self.ask(route, temperature=HOT) for _ in range(3)]
+        return bool(sure and sure.choices[0].text == text) and any(
+            each and each.choices[0].text != text for each in drawn
+        )
 
     async def settings(self, route: Route, text: str) -> Route:
         """Temperature, seeds, several choices, limits, usage."""

@@ -1,7 +1,8 @@
 """A small real HTTP server with the OpenAI interface: a made-up model, and habits that servers have.
 
 The model continues a text by rule: solutions are a known list of lines, and what comes next
-depends on the text so far, so a test can say what any sampling must give.
+depends on the text so far, so a test can say what any sampling must give. The small world's verifiers can
+spell the solutions.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def written(prompt: str, so_far: str, seed: int | None, temperature: float) -> l
     sure = [Random(f"{prompt}{line}").randrange(10, 99) for line in range(4)]
     for line in range(lines, 4):
         value = sure[line] if greedy else draw.randrange(10, 99)
-        text = f"line {line + 1} gives {value}\n" if line < 3 else f"Answer: {value}"
+        text = f"Ann: {line + 1} times {value}\n" if line < 3 else f"Answer: {value}"
         if part:
             text, part = text[len(part) :], ""
         words = text.replace(" ", " \x00").replace("\n", "\x00\n").split("\x00")

@@ -356,3 +356,25 @@ def test_what_cannot_be_scored_is_said(tmp_path: Path, engine: SmallEngine):
     other = engine.sample_now([job(1, steps=1)])[0].trace
     (verdict,) = verifier.score_now([other])
     assert verdict.scores is None and "not a number" in verdict.error
+
+
+def test_steps_of_another_model_that_cannot_be_spelt_are_unscored(tmp_path: Path, engine: SmallEngine):
+    verifier = SmallVerifier.load(checkpoint(tmp_path, "prm", seed=1))
+    zoe = Problem("z", "Zoë has 12 oranges. How many oranges does Zoë have?\n")
+    known, foreign = Step("Ann: 12 - 2 = 10\n", ()), Step("so x=7 and so on\n", (4, 4, 4))
+    traces = [
+        Trace(PROBLEMS[0], (known, foreign)),
+        Trace(PROBLEMS[0], (known,)),
+        Trace(zoe, (known,)),
+        Trace(PROBLEMS[0], (Step("Ann:\t12\n", ()),)),
+    ]
+    unscored, scored, asked, tabbed = verifier.score_now(traces)
+    assert unscored.scores is None and unscored.cost == Cost() and verifier.words.unknown == IDS["<unk>"]
+    assert unscored.error.startswith("step 2 has 'so', which the verifier's vocabulary cannot spell")
+    assert "step 1 has 'Ann:'" in tabbed.error  # a colon alone is no piece
+    assert scored.scores is not None and asked.scores is not None, "a prompt may have unknown words"
+    assert verifier.words.unspelt("so x=7,\tso 12-2\n") == ("so", "x=7,", "\t", "12-2")
+    assert verifier.words.unspelt(PROBLEMS[0].prompt + known.text) == verifier.words.unspelt("") == ()
+    # What the model itself sampled is its own, were it the unknown token.
+    own = Trace(PROBLEMS[0], (Step("Ann\n", (IDS["Ann"], IDS["<unk>"], IDS["\n"])),))
+    assert verifier.score_now([own])[0].scores is not None

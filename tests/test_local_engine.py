@@ -348,3 +348,37 @@ problems = {{ source = "tiny", count = 10 }}
     again = ["study", str(tmp_path / "local.toml"), "--out", str(tmp_path / "again"), "--json"]
     assert main(again) == 0
     assert json.loads(capsys.readouterr().out)["usage"]["replayed"]["requests"] == 40
+
+
+def test_a_study_with_a_live_arm_is_the_built_in_engine_s(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """The same samples, searches and accuracies, but for what a tie in the last bits may decide."""
+    specs = {
+        "local": f'{{ path = "{checkpoint("proposer")}", backend = "transformers", device = "cpu" }}',
+        "built-in": '"tiny"',
+    }
+    found, samples, searches = {}, {}, {}
+    for name, spec in specs.items():
+        (tmp_path / f"{name}.toml").write_text(
+            f'name = "same"\nseed = 5\npool = 4\nmax_tokens = 120\nengine = {spec}\n'
+            'verifiers = { prm = "tiny" }\nproblems = { source = "tiny", count = 10 }\n'
+            '[[arms]]\nstrategy = "beam"\nbudgets = [4]\n'
+        )
+        out = tmp_path / name
+        assert main(["study", str(tmp_path / f"{name}.toml"), "--out", str(out), "--json"]) == 0
+        found[name] = json.loads(capsys.readouterr().out)
+        samples[name], searches[name] = (
+            pl.read_parquet(out / "shards" / f"{kind}-*.parquet").sort("problem") for kind in ("pool", "beam")
+        )
+    text = ("problem", "sample", "text", "answer", "correct", "finish", "tokens")
+    one, other = (samples[name].select(text).rows() for name in specs)
+    assert len(one) == 40 and sum(a == b for a, b in zip(one, other, strict=True)) >= 39
+    # What is cached is not compared: this engine still has the pool's prompts when it searches.
+    free = ("cached_tokens", "flops", "failed")
+    one, other = (searches[name].drop(free, strict=False).rows() for name in specs)
+    assert len(one) == 10 and sum(a == b for a, b in zip(one, other, strict=True)) >= 9
+    arms = [
+        {(a["strategy"], str(a["params"]), a["budget"]): a["accuracy"] for a in found[name]["arms"]}
+        for name in specs
+    ]
+    assert arms[0] == pytest.approx(arms[1], abs=1 / 10) and ("beam", "{}", 4) in arms[0]
+    assert "incomplete" not in found["local"] and found["local"]["usage"]["requests"] > 40

@@ -14,9 +14,10 @@ import pytest
 
 from mull.cost import Cost
 from mull.drive import Driver, Task
-from mull.errors import MullError
+from mull.errors import MullError, settled
 from mull.problems import Problem
 from mull.strategies.base import Arm
+from mull.tiny.load import checkpoint as tiny
 from mull.trace import Step, Trace
 from mull.verifiers.base import Verdict
 from mull.verifiers.prm import ADAPTERS, RewardModel, build
@@ -410,6 +411,17 @@ def test_a_tokenizer_larger_than_the_model_is_a_mismatch(checkpoints, tmp_path: 
     verifier = model(made, "trl-prm", tokenizer=str(tmp_path))
     with pytest.raises(MullError, match="tokenizer mismatch: token"):
         score(verifier, trace(["verifiably"]))
+
+
+def test_a_step_that_the_tokenizer_cannot_spell_is_unscored() -> None:
+    """Few tokenizers have an unknown token and no bytes to fall back on; the small world's PRM has one."""
+    verifier = build({"adapter": "trl-prm", "path": str(tiny("prm")), "device": "cpu"})
+    steps = ["Ann: 12 - 2 = 10\n", "so x=7 it is\n"]
+    question = "Ann has 12 eggs. How many oranges does Zoë have?\n"
+    scored, unscored = score(verifier, trace(steps[:1], question), trace(steps, question))
+    assert scored.scores is not None and unscored.scores is None and unscored.cost == Cost()
+    assert unscored.error == "step 2 has 'so', which the verifier's vocabulary cannot spell"
+    assert verifier.tokenizer.unspelt("Ann: 12 - 2 = x=10") == "x=10" and settled(unscored.error)
 
 
 def test_a_checkpoint_without_the_head_is_refused(checkpoints) -> None:

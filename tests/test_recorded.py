@@ -126,7 +126,7 @@ def test_everything_that_an_answer_may_depend_on_is_in_the_key(tmp_path: Path):
     assert len(inner.seen) == 10
 
 
-def test_failed_answers_are_never_recorded(tmp_path: Path):
+def test_failures_that_may_not_last_are_never_recorded(tmp_path: Path):
     inner = Counting()
     engine = RecordedEngine(Record(tmp_path), "m", inner)
     for _ in range(2):
@@ -138,6 +138,41 @@ def test_failed_answers_are_never_recorded(tmp_path: Path):
         (verdict,) = asyncio.run(verifier.score([JOB.trace]))
         assert verdict.scores is None
     assert verifier.asked == 2 and verifier.replayed == 0
+
+
+def test_a_context_that_is_too_long_is_given_again_without_an_engine(tmp_path: Path):
+    class Short(Counting):
+        """An engine of a short context."""
+
+        async def sample(self, jobs: Sequence[Job]) -> list[Continuation]:
+            self.seen += jobs
+            why = "context too long: 60 tokens do not fit the model's 40"
+            return [Continuation(job.trace.then((), "error", why), Cost(requests=1)) for job in jobs]
+
+    class Blind(Scoring):
+        """A verifier that can read nothing."""
+
+        async def score(self, traces: Sequence[Trace]) -> list[Verdict]:
+            self.seen += len(traces)
+            return [Verdict(None, Cost(), "context too long: 60 tokens") for _ in traces]
+
+    inner, reader = Short(), Blind()
+    engine = RecordedEngine(Record(tmp_path), "m", inner)
+    verifier = RecordedVerifier(Record(tmp_path), "v", reader)
+    for _ in range(2):  # asked each time
+        (found,) = sample(engine, JOB)
+        (unscored,) = asyncio.run(verifier.score([JOB.trace]))
+    assert len(inner.seen) == reader.seen == 2 and found.trace.finish == "error" and not found.replayed
+    alone = RecordedEngine(reopened(tmp_path), "m")
+    assert sample(alone, JOB) == [replace(found, replayed=True)] and alone.name == "counting"
+    blind = RecordedVerifier(reopened(tmp_path), "v")
+    assert asyncio.run(blind.score([JOB.trace])) == [replace(unscored, replayed=True)]
+    with pytest.raises(MullError, match="no answer to"):
+        sample(alone, replace(JOB, seed=8))
+    # An answer that comes later, of a longer context, is what is given from then on.
+    (better,) = sample(RecordedEngine(reopened(tmp_path), "m", Counting()), JOB)
+    assert better.trace.finish == "stop"
+    assert sample(RecordedEngine(reopened(tmp_path), "m"), JOB) == [replace(better, replayed=True)]
 
 
 def test_a_miss_without_an_engine_names_the_request(tmp_path: Path):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -548,3 +549,25 @@ def test_a_grader_merges_over_pool_and_searches(prm: Path, tmp_path: Path) -> No
     assert config.from_mapping(__import__("tomllib").loads(config.to_toml(read)), tmp_path) == read
     assert summary["problems"] == 12
     assert os.environ["XDG_CACHE_HOME"]
+
+
+def test_steps_that_the_verifier_cannot_spell_are_counted_and_told_once(
+    prm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "prm"
+    shutil.copytree(prm, other)
+    words = (other / "tokenizer.json").read_text(encoding="utf-8")
+    (other / "tokenizer.json").write_text(words.replace("▁times", "▁tymes"), encoding="utf-8")
+    with in_thread(Server()) as server:
+        toml = study(tmp_path, server.url, other, '[[arms]]\nstrategy = "beam"\nbudgets = [4]\n')
+        assert main(["study", str(toml), "--out", str(tmp_path / "out"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    why = "step 1 has 'times', which the verifier's vocabulary cannot spell"
+    told = [line for line in found["warnings"] if why in line]
+    assert [line.partition(";")[0] for line in told if "pool" in line] == [
+        "192 of 192 pool samples were not scored by the PRM"
+    ]
+    assert "beam@4: something went wrong on 12 of 12 problems" in "".join(told) and len(told) == 2
+    assert "incomplete" not in found
+    frame = pl.read_parquet(tmp_path / "out" / "shards" / "pool-*.parquet")
+    assert frame["prm"].null_count() == 192 == frame["failed"].null_count()

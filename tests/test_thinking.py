@@ -9,6 +9,7 @@ import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -254,7 +255,7 @@ def test_a_pool_keeps_the_thinking_apart(tmp_path: Path) -> None:
     frame = pl.read_parquet(tmp_path / "pool.parquet")
     assert frame["thinking"].to_list() == [THOUGHTS] * 2
     assert frame["thinking_tokens"].to_list() == [LONG + 1] * 2
-    assert all("thought" not in text and text.startswith("line 1") for text in frame["text"])
+    assert all("thought" not in text and text.startswith("Ann: 1") for text in frame["text"])
     assert all(n > LONG + 1 for n in frame["tokens"])
 
 
@@ -277,7 +278,7 @@ def test_verifiers_are_shown_the_thinking_only_where_asked() -> None:
     seen: list[list[str]] = []
     trace = Trace(PROBLEM, (Step("a\n", ()), Step("b", ())), "stop", thinking=Thinking("\nhm\n"))
     for shown in (False, True):
-        model = RewardModel(Plain(), None, Nowhere(), thinking=shown)  # type: ignore[arg-type]
+        model = RewardModel(Plain(), SimpleNamespace(unknown=None), Nowhere(), thinking=shown)  # type: ignore[arg-type]
         model.encode(trace)
         assert ("shown the thinking" in model.name) == shown
     assert seen == [["a\n", "b"], ["hm\n\na\n", "b"]]

@@ -28,6 +28,7 @@ from mull.problems import Problem  # noqa: E402
 from mull.trace import Step, Trace  # noqa: E402
 from mull.train.adapting import Tuning, base, tune  # noqa: E402
 from mull.train.encoding import Encoding, sequences, spelt  # noqa: E402
+from mull.train.real import DATA  # noqa: E402
 from mull.train.rollouts import Labelling, label, label_chunk  # noqa: E402
 from mull.verifiers.prm import build  # noqa: E402
 from mull.verifiers.prm.adapters import adapter_named  # noqa: E402
@@ -386,19 +387,30 @@ def test_nothing_to_learn_from_is_said(tmp_path: Path) -> None:
 # --- the command ---
 
 
-def test_the_command_from_rollouts_to_a_verifier(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    start = qwen(tmp_path / "base")
+@pytest.mark.parametrize(
+    ("kind", "more", "used"),
+    [
+        ("prm", ["--samples", "1", "--rollouts", "1"], 'adapter = "trl-prm"'),
+        ("orm", ["--samples", "3"], 'adapter = "reward-model"'),
+        ("reviser", ["--samples", "8"], 'format = "text"'),
+    ],
+)
+@RANKS
+def test_the_command_from_samples_to_a_checkpoint(
+    kind: str, more: list[str], used: str, rank: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, start = tmp_path / "out", qwen(tmp_path / "base")
     command = [
-        *("train", "prm", "--engine", "tiny", "--problems", "tiny", "--count", "6", "--samples", "1"),
-        *("--rollouts", "1", "--base", str(start), "--rank", "0", "--batch-tokens", "2048"),
-        *("--out", str(tmp_path / "out")),
+        *("train", kind, "--engine", "tiny", "--problems", "tiny", "--count", "6", *more),
+        *("--base", str(start), "--rank", str(rank), "--batch-tokens", "2048", "--out", str(out)),
     ]
     assert main(command) == 0
-    first = (tmp_path / "out" / "checkpoint" / "model.safetensors").read_bytes()
+    first = (out / "checkpoint" / "model.safetensors").read_bytes()
     shown = capsys.readouterr()
-    assert 'adapter = "trl-prm"' in shown.out and "6 of 6 problems" in shown.err
+    assert used in shown.out and str(out / "checkpoint") in shown.out
+    assert pl.read_parquet(out / DATA[kind])["problem"].n_unique() == 6
     assert main(command) == 0  # nothing is left to do
-    assert (tmp_path / "out" / "checkpoint" / "model.safetensors").read_bytes() == first
+    assert (out / "checkpoint" / "model.safetensors").read_bytes() == first
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from mull.select import SELECTORS
 from mull.strategies.base import Arm, find
 from mull.trace import Candidate, Need
 from mull.verifiers.base import Verifier
+from mull.verifiers.small import SmallVerifier
 
 #: Probe and arm draw different numbers even where they are the same strategy at the same budget.
 _PROBE_SEED = 1_000_003
@@ -135,10 +136,16 @@ def _served(using: Driver) -> bool:
 
 def _notes(problem: Problem, using: Driver, policy: Policy | None) -> list[str]:
     notes = []
-    if isinstance(using.engine, SmallEngine):
-        words = using.engine.words
-        if words.text(words.prompt(problem.prompt)) != problem.prompt:
-            notes.append("the model's vocabulary cannot spell this problem; expect nonsense")
+    verifiers = using.verifier.values() if isinstance(using.verifier, Mapping) else [using.verifier]
+    readers = [("model's", using.engine), *(("verifier's", each) for each in verifiers)]
+    for whose, reader in readers:
+        own = isinstance(reader, SmallEngine | SmallVerifier)
+        if own and (unknown := reader.words.unspelt(problem.prompt)):
+            listed = ", ".join(map(repr, unknown[:5])) + ", ..." * (len(unknown) > 5)
+            notes.append(
+                f"the {whose} vocabulary cannot spell this problem ({listed}: unknown to it); expect nonsense"
+            )
+            break
     name = models.known_as(using.engine.name)
     if policy is not None and policy.provenance.engine != name:
         notes.append(f"the policy was fitted to {policy.provenance.engine}, not to {name}")

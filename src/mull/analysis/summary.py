@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from mull import __version__, policy_file
@@ -24,9 +25,11 @@ from mull.analysis.usage import uncounted, usage
 from mull.difficulty import Bins
 from mull.strategies.base import Arm
 from mull.study import bootstrap, estimators, store
+from mull.study.failures import reasons
 from mull.study.folder import Recorded
 from mull.study.incomplete import Lacks
 from mull.study.plan import canonical
+from mull.study.pooling import unscored
 
 Floats = NDArray[np.float64]
 SCHEMA = 1
@@ -180,9 +183,13 @@ def warnings(evidence: Evidence, policies: Policies) -> list[str]:
     if finish["length"]:
         found.append(f"{finish['length']} of {total} pool samples were cut by length")
     for name, model in (("prm", evidence.recorded.prm), ("orm", evidence.recorded.orm)):
-        unscored = int(samples[name].is_null().sum()) if model is not None else 0
-        if unscored:
-            found.append(f"{unscored} of {total} pool samples were not scored by the {name.upper()}")
+        errors = samples.filter(pl.col(name).is_null())["error"].to_list() if model is not None else []
+        if errors:
+            whys = reasons(why for error in errors if (why := unscored(error, name)))
+            often = "".join(f"; {count} times: {why}" for why, count in whys[:3])
+            found.append(
+                f"{len(errors)} of {total} pool samples were not scored by the {name.upper()}{often}"
+            )
     for arm, frame in evidence.runs.items():
         touched = int((frame["events"].list.len() > 0).sum())
         if touched:

@@ -39,6 +39,11 @@ def key_of(request: Mapping[str, Any]) -> str:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
+def failed(key: str) -> str:
+    """The key under which a request's failure is kept, so that an answer can still be put beside it."""
+    return key_of({"failed": key})
+
+
 class Record:
     """The record in ``folder``; :meth:`open` hands out one a folder.
 

@@ -3,8 +3,10 @@
 With an engine a request that was never answered is asked and its answer kept; without one it is an
 error that names the request. A request is the model (an identity that the caller gives), the prefix
 with its token ids, the number of steps, temperature, seed and token limit; the problem's id does not
-count. A failed answer is never kept. An answer given again costs what it cost when it was made,
-and is marked ``replayed``.
+count. Of failed answers only those are kept that would fail in the same way again (a context that is
+too long), and those are given again only where there is no engine: a server may have been started anew
+with a longer context. An answer given again costs what it cost when it was made, and is marked
+``replayed``.
 """
 
 from __future__ import annotations
@@ -15,8 +17,8 @@ from typing import Any, Literal
 
 from mull.cost import Cost, ModelSize
 from mull.engines.base import Continuation, Engine, Job, Telling, at_once
-from mull.engines.record import Record, key_of
-from mull.errors import MullError
+from mull.engines.record import Record, failed, key_of
+from mull.errors import MullError, settled
 from mull.trace import Step, Thinking
 
 
@@ -93,7 +95,10 @@ class RecordedEngine:
                 done[i] = found
                 continue
             key = key_of(request_of(self.model, job))
-            if (kept := self.record.get(key)) is None:
+            kept = self.record.get(key)
+            if kept is None and self.inner is None:
+                kept = self.record.get(failed(key))
+            if kept is None:
                 missing.setdefault(key, []).append(i)
             else:
                 done[i] = self._again(job, kept)
@@ -130,11 +135,12 @@ class RecordedEngine:
         return [found[i] for i in range(len(jobs))]
 
     def _kept(self, key: str, job: Job, made: Continuation) -> Continuation:
-        """The answer, put into the record, and once what the model is; a failed one is not put.
+        """The answer, put into the record, and once what the model is; no failure that may not last.
 
         If another call was given an answer to the same request meanwhile, that one.
         """
-        if made.trace.finish == "error":
+        broken = made.trace.finish == "error"
+        if broken and not settled(made.trace.error):
             return made
         if not self._about:
             size = self.size
@@ -150,9 +156,14 @@ class RecordedEngine:
         request = request_of(self.model, job)
         del request["ids"]  # in the key they count; to a reader they say nothing
         answer: dict[str, Any] = {"steps": steps, "finish": made.trace.finish, "cost": cost}
+        if made.trace.error:
+            answer["error"] = made.trace.error
         if made.trace.thinking is not None:
             answer["thinking"] = asdict(made.trace.thinking)
         entry = {"request": request, "answer": answer}
+        if broken:
+            self.record.put(failed(key), entry)
+            return made
         if not self.record.put(key, entry) and (kept := self.record.get(key)) is not None:
             return self._again(job, kept)
         return made
@@ -163,7 +174,7 @@ class RecordedEngine:
             steps = tuple(
                 Step(each["text"], tuple(each["tokens"]), tuple(each["logprobs"])) for each in answer["steps"]
             )
-            trace = job.trace.then(steps, answer["finish"])
+            trace = job.trace.then(steps, answer["finish"], answer.get("error", ""))
             if "thinking" in answer:
                 trace = replace(trace, thinking=Thinking(**answer["thinking"]))
             found = Continuation(trace, Cost(**answer["cost"]), replayed=True)

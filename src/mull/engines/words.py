@@ -9,6 +9,7 @@ solution is spelt (a step ends at a newline or at the end token) and nothing of 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -29,7 +30,7 @@ class Words:
     """Prompts to ids, ids to text.
 
     ``ends[token]`` tells whether the token ends a step (``enders`` are those that do),
-    ``last[token]`` whether it ends the solution.
+    ``last[token]`` whether it ends the solution; ``unknown`` stands for what no token spells.
     """
 
     def __init__(self, description: Mapping[str, Any], eos: Sequence[int]):
@@ -38,7 +39,7 @@ class Words:
         special = {token["id"] for token in description["added_tokens"] if token["special"]}
         self._pieces = {piece: (i, score) for i, (piece, score) in enumerate(listed) if i not in special}
         self._longest = max(map(len, self._pieces))
-        self._unknown: int = description["model"]["unk_id"]
+        self.unknown: int = description["model"]["unk_id"]
         self._bad = min(score for _, score in listed) - UNKNOWN_PENALTY
         begin = (description.get("post_processor") or {}).get("special_tokens", {})
         self._begin = tuple(i for token in begin.values() for i in token["ids"])
@@ -106,20 +107,35 @@ class Words:
 
     def spelt(self, text: str) -> tuple[int, ...]:
         """The best-scored segmentation (Viterbi); a run of unknown characters is one unknown token."""
+        found: list[int] = []
+        for token, _, _ in self._pieces_of(text):
+            if not (token == self.unknown and found and found[-1] == self.unknown):
+                found.append(token)
+        return tuple(found)
+
+    def unspelt(self, text: str) -> tuple[str, ...]:
+        """What of a text no token spells, each once: the words (between white space) that hold it."""
+        unknown = [start for token, start, _ in self._pieces_of(text) if token == self.unknown]
+        words = re.finditer(r"\S+|\s", text) if unknown else ()
+        found = (word[0] for word in words if any(word.start() <= at < word.end() for at in unknown))
+        return tuple(dict.fromkeys(found))
+
+    def _pieces_of(self, text: str) -> list[tuple[int, int, int]]:
+        """The best-scored segmentation as tokens, each with its start and end in the text."""
         text = text.replace(" ", SPACE)
         best: list[tuple[float, int, int]] = [(0.0, 0, -1)] + [(-np.inf, 0, -1)] * len(text)
         for start in range(len(text)):
             reached = best[start][0]
             if reached + self._bad > best[start + 1][0]:
-                best[start + 1] = (reached + self._bad, start, self._unknown)
+                best[start + 1] = (reached + self._bad, start, self.unknown)
             for end in range(start + 1, min(start + self._longest, len(text)) + 1):
                 piece = self._pieces.get(text[start:end])
                 if piece is not None and reached + piece[1] > best[end][0]:
                     best[end] = (reached + piece[1], start, piece[0])
-        found: list[int] = []
+        found: list[tuple[int, int, int]] = []
         end = len(text)
         while end:
-            _, end, token = best[end]
-            if not (token == self._unknown and found and found[-1] == self._unknown):
-                found.append(token)
-        return tuple(reversed(found))
+            _, start, token = best[end]
+            found.append((token, start, end))
+            end = start
+        return found[::-1]

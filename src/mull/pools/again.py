@@ -15,13 +15,13 @@ import polars as pl
 
 from mull.engines.base import Continuation, Engine, Job
 from mull.engines.small import SmallEngine
-from mull.errors import MullError
+from mull.errors import MullError, settled
 from mull.mishaps import checked, flaw, mishap
 from mull.pools.schema import to_frame
 from mull.problems import Problem
 from mull.seeds import seed_for
 from mull.strategies.base import Arm
-from mull.study.failures import AsideEngine, AsideVerifier, Failures, Watched, WatchedVerifier, settled
+from mull.study.failures import AsideEngine, AsideVerifier, Failures, Watched, WatchedVerifier
 from mull.study.judging import judge
 from mull.study.thinking import thinking_of, thinking_row
 from mull.trace import Step, Trace

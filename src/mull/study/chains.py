@@ -17,6 +17,7 @@ import polars as pl
 
 from mull.cost import Cost
 from mull.engines.base import Continuation, Job
+from mull.errors import settled
 from mull.mishaps import checked, flaw, mishap
 from mull.problems import Problem
 from mull.seeds import seed_for
@@ -24,7 +25,7 @@ from mull.strategies.base import Arm
 from mull.strategies.revisions import Chain
 from mull.study import store
 from mull.study.config import Study
-from mull.study.failures import AsideVerifier, asked, settled
+from mull.study.failures import AsideVerifier, asked
 from mull.study.judging import judge
 from mull.study.models import Models, small
 from mull.study.plan import chain_lengths

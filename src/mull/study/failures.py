@@ -17,19 +17,11 @@ from typing import Literal
 from mull.cost import Cost, ModelSize
 from mull.engines.base import Continuation, Engine, Job
 from mull.engines.small import SmallEngine
-from mull.errors import MullError
+from mull.errors import MullError, settled
 from mull.mishaps import described
 from mull.trace import Trace
 from mull.verifiers.base import Verdict, Verifier
 from mull.verifiers.small import SmallVerifier
-
-#: What a reason says that holds the next time, too.
-_SETTLED = ("too long", "context length", "context size", "context window", "do not fit")
-
-
-def settled(why: str) -> bool:
-    """Whether a failure would come again if it were asked again."""
-    return any(words in why for words in _SETTLED)
 
 
 @dataclass
@@ -180,11 +172,14 @@ class AsideVerifier(Aside):
 
 
 def reasons(whys: Iterable[str]) -> list[tuple[str, int]]:
-    """Reasons with how often, the most frequent first; those that differ in numbers alone are one."""
+    """Reasons with how often, the most frequent first.
+
+    Those that differ in numbers and in what they quote alone are one.
+    """
     shown: dict[str, str] = {}
     counts: Counter[str] = Counter()
     for why in whys:
-        kind = re.sub(r"\d+(\.\d+)?", "#", why)
+        kind = re.sub(r"""(?<!\w)(['"]).*?\1(?!\w)|\d+(\.\d+)?""", "#", why)
         shown.setdefault(kind, why)
         counts[kind] += 1
     return [(shown[kind], count) for kind, count in counts.most_common()]

@@ -9,11 +9,12 @@ from typing import Any
 import polars as pl
 
 from mull.engines.base import Job
+from mull.errors import settled
 from mull.mishaps import checked, mishap
 from mull.problems import Problem
 from mull.study import store
 from mull.study.config import Study
-from mull.study.failures import asked, settled
+from mull.study.failures import asked
 from mull.study.judging import judge
 from mull.study.models import Models, small
 from mull.trace import Trace

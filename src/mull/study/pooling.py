@@ -14,13 +14,13 @@ import polars as pl
 
 from mull.cost import Cost
 from mull.engines.base import Continuation, Job
+from mull.errors import settled
 from mull.mishaps import checked, flaw, mishap
 from mull.problems import Problem
 from mull.seeds import seed_for
 from mull.strategies.base import Arm
 from mull.study import store
 from mull.study.config import Study
-from mull.study.failures import settled
 from mull.study.judging import judge
 from mull.study.models import Models, small
 from mull.study.thinking import thinking_of, thinking_row
@@ -30,6 +30,7 @@ from mull.verifiers.base import Verdict, Verifier
 #: A pool's samples draw the seeds of an arm of one generation.
 _ONE = Arm("single", 1)
 _SCORED = ("prm", "orm")
+_UNSCORED = "unscored by the {}: "
 Verdicts = Mapping[str, Sequence[Verdict | None]]
 Row = dict[str, Any]
 
@@ -91,7 +92,7 @@ async def _group(
         for role in _SCORED:
             verdict, scores = found[role][key], None
             why = "" if verdict is None else flaw(verdict, traces[key])
-            whys.append(why and f"unscored by the {role.upper()}: {why}")
+            whys.append(why and f"{_UNSCORED.format(role.upper())}{why}")
             if verdict is not None and verdict.scores is not None and not why:
                 scores = verdict.scores
             row[role] = None if scores is None else list(scores.steps) if role == "prm" else scores.last
@@ -174,6 +175,12 @@ def _reading(
             verdict.cost.verifier_flops,
         )
     return row
+
+
+def unscored(error: str, role: str) -> str:
+    """Why a sample has no score of a role ("prm" or "orm"), read off its ``error``; "" if it does not say."""
+    _, _, said = error.partition(_UNSCORED.format(role.upper()))
+    return said.partition("; " + _UNSCORED.format("ORM"))[0]
 
 
 def _again(problem: Problem, row: Row) -> Trace:

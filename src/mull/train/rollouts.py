@@ -25,7 +25,7 @@ from mull import grading
 from mull.answers import extract_answer, is_correct
 from mull.cost import Cost
 from mull.engines.base import Continuation, Engine, Job
-from mull.errors import MullError
+from mull.errors import MullError, settled
 from mull.mishaps import checked, described
 from mull.models import known_as
 from mull.pools import files
@@ -35,7 +35,7 @@ from mull.reading import answer_of
 from mull.seeds import seed_for
 from mull.strategies.base import Arm
 from mull.study import store
-from mull.study.failures import reasons, settled
+from mull.study.failures import reasons
 from mull.study.progress import clock
 from mull.trace import Trace
 from mull.train.labels import beginnings

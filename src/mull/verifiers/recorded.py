@@ -2,7 +2,8 @@
 
 What it is given to score is the whole key: the problem with its gold answer and data, and the trace with
 its token ids and log-probabilities. It is not for a verifier whose score of one solution depends on
-the others (agreement). What could not be scored is never kept.
+the others (agreement). Of what could not be scored only that is kept which would fail in the same way again
+(a context that is too long), and is given again where there is no verifier to ask.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from dataclasses import asdict
 from typing import Any
 
 from mull.cost import Cost
-from mull.engines.record import Record, key_of
-from mull.errors import MullError
+from mull.engines.record import Record, failed, key_of
+from mull.errors import MullError, settled
 from mull.trace import Scores, Trace
 from mull.verifiers.base import Verdict, Verifier
 
@@ -73,6 +74,8 @@ class RecordedVerifier:
             if key in found or key in missing:
                 continue
             kept = self.record.get(key)
+            if kept is None and self.inner is None:
+                kept = self.record.get(failed(key))
             if kept is None:
                 missing[key] = trace
             else:
@@ -97,7 +100,7 @@ class RecordedVerifier:
         return await self.inner.score(traces)
 
     def _keep(self, key: str, trace: Trace, verdict: Verdict) -> None:
-        if verdict.scores is None:
+        if verdict.scores is None and not settled(verdict.error):
             return
         if not self._about:
             self._about = {"verifier": self.model, "name": self.name, "kind": self.kind}
@@ -105,9 +108,14 @@ class RecordedVerifier:
         request = request_of(self.model, trace)
         del request["ids"], request["logprobs"]  # in the key they count; to a reader they say nothing
         cost = {name: value for name, value in asdict(verdict.cost).items() if value}
-        answer = {"scores": list(verdict.scores.steps), "cost": cost}
+        answer: dict[str, Any] = {"cost": cost}
+        if verdict.scores is None:
+            key, answer["error"] = failed(key), verdict.error
+        else:
+            answer["scores"] = list(verdict.scores.steps)
         self.record.put(key, {"request": request, "answer": answer})
 
     def _again(self, kept: dict[str, Any]) -> Verdict:
         answer = kept["answer"]
-        return Verdict(Scores(tuple(answer["scores"])), Cost(**answer["cost"]), replayed=True)
+        scores = Scores(tuple(answer["scores"])) if "scores" in answer else None
+        return Verdict(scores, Cost(**answer["cost"]), answer.get("error", ""), replayed=True)

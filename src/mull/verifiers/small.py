@@ -4,7 +4,8 @@ A growing trace is scored step by step for the price of its new tokens; scored a
 in a batch, at once or bit by bit, its values are the same. Steps that traces of one call begin with
 alike are run once; every trace is charged for them, as if it had come alone. One that was trained on
 revisions (``mull_history`` in its ``config.json``) also reads so many of the attempts
-before. It never gives a value to a trace that it could not run.
+before. It never gives a value to a trace that it could not run, or to a step that it cannot spell
+(what is unknown in a prompt is read as an unknown word).
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from mull.verifiers.base import Verdict
 KINDS = {"LlamaForTokenClassification": "process", "LlamaForSequenceClassification": "outcome"}
 #: Traces, and at most so many rows, in one pass.
 WIDTH, ROWS = 32, 768
+#: Why a step of another model's is not scored.
+UNSPELT = "the verifier's vocabulary cannot spell; it was trained on other models' text"
 
 
 #: Steps, as ids.
@@ -155,7 +158,7 @@ class SmallVerifier:
         for index, trace in enumerate(traces):
             found = self.words.steps(trace)
             name, head = self.words.head(trace, self.history)
-            if why := self._unfit(head, found):
+            if why := self._unfit(trace, head, found):
                 verdicts[index] = Verdict(None, Cost(), why)
                 continue
             heads[name] = head
@@ -171,12 +174,15 @@ class SmallVerifier:
                 verdicts[index] = Verdict(scores, Cost() if nth else costs.get(key, Cost()), error)
         return [verdicts[index] for index in range(len(traces))]
 
-    def _unfit(self, head: tuple[int, ...], steps: list[tuple[int, ...]]) -> str:
+    def _unfit(self, trace: Trace, head: tuple[int, ...], steps: list[tuple[int, ...]]) -> str:
         """Why a trace cannot be run, or nothing."""
         if not steps:
             return "the trace has no steps"
         if empty := [i for i, step in enumerate(steps, 1) if not step]:
             return f"step {empty[0]} has no tokens"
+        for i, (step, ids) in enumerate(zip(trace.steps, steps, strict=True), 1):
+            if ids is not step.tokens and self.words.unknown in ids:
+                return f"step {i} has {self.words.unspelt(step.text)[0]!r}, which {UNSPELT}"
         if not head:
             return "the prompt is empty: it has no tokens"
         length = len(head) + sum(map(len, steps))

@@ -109,7 +109,6 @@ class Batch:
         if self.live is None:
             self.live = kv.given(self.cache)
         found = self._pass(self.model, self.live, length, self.pads, [[token] for token in last], places)
-        self.live = found.past_key_values
         self.cache = kv.taken(self.live, length + 1)
         return found.logits[:, -1]
 
@@ -122,7 +121,7 @@ class Batch:
         tokens: Sequence[Sequence[int]],
         first: Sequence[int],
     ) -> Any:
-        """One pass over ``tokens`` ([rows, count]) after ``past`` positions of a cache.
+        """One pass over ``tokens`` ([rows, count]) after ``past`` positions of a cache, which grows by them.
 
         Tokens before place 0 (``first`` is the place of a row's first) are padding.
         """
@@ -136,8 +135,7 @@ class Batch:
             input_ids=torch.tensor(np.array(tokens), device=device),
             attention_mask=torch.tensor(mask.astype(np.int64), device=device),
             position_ids=torch.tensor(np.maximum(places, 0), device=device),
-            past_key_values=cache,
-            use_cache=True,
+            **kv.named(cache, type(model)),
         )
 
     def _admit(self) -> None:
@@ -220,9 +218,10 @@ class Batch:
             cache = kv.joined(parts)
             pads = [kv.length(cache) - there for there in before]
         past = kv.length(cache) if cache else 0
-        found = self._pass(self.model.base_model, kv.given(cache), past, pads, tokens, first)
+        filled = kv.given(cache)
+        self._pass(self.model.base_model, filled, past, pads, tokens, first)
         total = past + count
-        layers = kv.taken(found.past_key_values, total)
+        layers = kv.taken(filled, total)
         self.computed_tokens += sum(len(ids) - 1 - known[ids][1] for ids in group)
         return [kv.row(layers, at, total - (len(ids) - 1), total) for at, ids in enumerate(group)]
 

@@ -6,8 +6,10 @@ all of them end at the same place. The module moves tensors; it runs no model an
 
 from __future__ import annotations
 
+import inspect
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from mull.errors import MullError
@@ -37,6 +39,18 @@ def given(layers: Layers) -> Any:
     for at, (keys, values) in enumerate(layers):
         cache.update(keys, values, at)
     return cache
+
+
+def named(cache: Any, model: type) -> dict[str, Any]:
+    """A cache, which the pass fills in place, under the name that a model's forward pass has for it."""
+    return {_name(model): cache, "use_cache": True}
+
+
+@lru_cache
+def _name(model: type) -> str:
+    """transformers 5 came to say "cache", and drops "past_key_values" in 5.40."""
+    forward: Any = model.forward  # type: ignore[attr-defined]
+    return "cache" if "cache" in inspect.signature(forward).parameters else "past_key_values"
 
 
 def length(layers: Layers) -> int:

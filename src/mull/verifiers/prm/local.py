@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mull.cost import Cost, ModelSize
+from mull.engines.local import kv
 from mull.engines.local.loading import backbone, folder_of
 from mull.errors import MullError
 from mull.verifiers.prm import head
@@ -201,8 +202,7 @@ class LocalModel:
             input_ids=ids.to(device),
             attention_mask=mask.to(device),
             position_ids=positions.to(device),
-            past_key_values=cache,
-            use_cache=True,
+            **kv.named(cache, type(self.model)),
         )
         told: dict[int, Told] = {}
         for row, (i, ask, found) in enumerate(batch):
@@ -219,7 +219,7 @@ class LocalModel:
                 start, end = past - n, past + length
                 kept = tuple(
                     (layer.keys[row, :, start:end].clone(), layer.values[row, :, start:end].clone())
-                    for layer in out.past_key_values.layers
+                    for layer in cache.layers
                 )
                 self.cache.put(Prefix(ask.ids, kept, rows))
             self.computed_tokens += length

@@ -1,8 +1,9 @@
 """A reward model as a verifier: an adapter to ask with, a backend to run on, verdicts out.
 
 Each distinct ids are run once; the first of equal traces pays. A trace that cannot be asked about,
-or whose outputs are wrong in number or no numbers, comes back unscored with the reason. Earlier
-attempts (of a revision) are not shown: these models were trained on a problem and one solution.
+or whose outputs are wrong in number or no numbers, comes back unscored with the reason; so does one with
+a step that the tokenizer cannot spell (most can spell anything, in bytes). Earlier attempts (of a
+revision) are not shown: these models were trained on a problem and one solution.
 """
 
 from __future__ import annotations
@@ -47,7 +48,13 @@ class RewardModel:
         steps = [step.text for step in trace.steps]
         if self.thinking and trace.thinking is not None and steps:
             steps[0] = f"{trace.thinking.text.strip()}\n\n{steps[0]}"
-        return self.adapter.encode(self.tokenizer, trace.problem.prompt, steps)
+        encoded = self.adapter.encode(self.tokenizer, trace.problem.prompt, steps)
+        unknown = self.tokenizer.unknown
+        if unknown is not None and unknown in encoded.ids:
+            for number, step in enumerate(steps, 1):
+                if piece := self.tokenizer.unspelt(step):
+                    raise Unfit(f"step {number} has {piece!r}, which the verifier's vocabulary cannot spell")
+        return encoded
 
     async def score(self, traces: Sequence[Trace]) -> list[Verdict]:
         """One verdict a trace, in order."""

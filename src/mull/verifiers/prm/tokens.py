@@ -6,6 +6,7 @@ checkpoint's own. It knows no adapter and no model.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -44,6 +45,23 @@ class Tokenizer:
     def bos_text(self) -> str:
         """The text of the beginning-of-text token, "" if there is none."""
         return str(self.inner.bos_token or "")
+
+    @property
+    def unknown(self) -> int | None:
+        """The id that stands for what no token spells, if there is one that means nothing else."""
+        found = self.inner.unk_token_id
+        if found is None or found in (self.inner.bos_token_id, self.inner.eos_token_id):
+            return None
+        return int(found)
+
+    def unspelt(self, text: str) -> str:
+        """The first word of a text (between white space) that no tokens spell, "" if there is none."""
+        ids, spans = self.spans(text)
+        for token, (start, end) in zip(ids, spans, strict=True):
+            if token == self.unknown:
+                words = (w[0] for w in re.finditer(r"\S+", text) if w.start() < end and start < w.end())
+                return next(words, text[start:end])
+        return ""
 
     def ids(self, text: str, *, special: bool) -> list[int]:
         """A text's token ids, with the tokenizer's own special tokens around them if asked."""

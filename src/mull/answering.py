@@ -139,8 +139,9 @@ def _notes(problem: Problem, using: Driver, policy: Policy | None) -> list[str]:
     verifiers = using.verifier.values() if isinstance(using.verifier, Mapping) else [using.verifier]
     readers = [("model's", using.engine), *(("verifier's", each) for each in verifiers)]
     for whose, reader in readers:
-        own = isinstance(reader, SmallEngine | SmallVerifier)
-        if own and (unknown := reader.words.unspelt(problem.prompt)):
+        if not isinstance(reader, SmallEngine | SmallVerifier):
+            continue
+        if unknown := reader.words.unspelt(problem.prompt):
             listed = ", ".join(map(repr, unknown[:5])) + ", ..." * (len(unknown) > 5)
             notes.append(
                 f"the {whose} vocabulary cannot spell this problem ({listed}: unknown to it); expect nonsense"

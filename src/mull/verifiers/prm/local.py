@@ -194,7 +194,7 @@ class LocalModel:
             ids[row, : len(tokens)] = torch.tensor(tokens)
             mask[row, past - n : past + len(tokens)] = 1
             positions[row] = torch.arange(n, n + width)
-        cache = DynamicCache()
+        cache: Any = DynamicCache()
         if past:
             for layer in range(self.model.config.num_hidden_layers):
                 cache.update(*_stacked([found for _, _, found in batch], layer, past), layer)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mull.cli.measuring import on_a_pool
 from mull.cli.numbers import count, positive
 from mull.errors import MullError
 
@@ -41,17 +42,7 @@ def add(commands: Any) -> None:
     own.add_argument("--rules", metavar="A,B", help="default: every rule that there is the data for")
     own.add_argument("--text", action="store_true", help="also use the problems' texts (rule 'text')")
     own.add_argument("--most", type=count, default=64, help="samples a problem; default: %(default)s")
-    own.add_argument("--runs", type=count, help="random orders of the samples; default: by the pool's size")
-    own.add_argument("--splits", type=count, default=20, help="two-fold splits; default: %(default)s")
-    own.add_argument("--draws", type=count, default=1000, help="of the bootstrap; default: %(default)s")
-    own.add_argument(
-        "--empty",
-        choices=("vote", "drop"),
-        default="vote",
-        help="whether empty answers vote; default: %(default)s",
-    )
-    own.add_argument("--seed", type=int, default=0, help="default: %(default)s")
-    own.add_argument("--json", action="store_true", help="print JSON")
+    on_a_pool(own)
     own.set_defaults(run=run)
 
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mull.cli.measuring import on_a_pool
 from mull.cli.numbers import count
 
 if TYPE_CHECKING:
@@ -39,9 +40,6 @@ def add(commands: Any) -> None:
     own.add_argument(
         "--budget", type=count, metavar="N", help="most samples; default: 64, or what the pool has"
     )
-    own.add_argument("--runs", type=count, help="random orders of the samples; default: by the pool's size")
-    own.add_argument("--splits", type=count, default=20, help="two-fold splits; default: %(default)s")
-    own.add_argument("--draws", type=count, default=1000, help="of the bootstrap; default: %(default)s")
     own.add_argument("--score", metavar="NAME", help="the verifier whose scores count; default: the only one")
     own.add_argument(
         "--grader",
@@ -55,14 +53,7 @@ def add(commands: Any) -> None:
         metavar="TOKENS",
         help="where a sample can be cut; default: %(default)s",
     )
-    own.add_argument(
-        "--empty",
-        choices=("vote", "drop"),
-        default="vote",
-        help="whether empty answers vote; default: %(default)s",
-    )
-    own.add_argument("--seed", type=int, default=0, help="default: %(default)s")
-    own.add_argument("--json", action="store_true", help="print JSON")
+    on_a_pool(own)
     own.set_defaults(run=run)
 
 

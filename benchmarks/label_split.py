@@ -23,7 +23,7 @@ from mull.train.loop import Recipe, final
 from mull.train.verifier import measure, new_verifier, train_verifier
 
 #: samples a problem, rollouts a step
-SPLITS = ((1, 1), (1, 4), (4, 4), (16, 16))
+SPLITS = ((1, 1), (1, 2), (1, 4), (4, 4), (16, 16))
 
 
 def main() -> None:

@@ -143,7 +143,8 @@ def table(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_command_serves_a_table(table: Path) -> None:
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_serves_a_table_until_it_is_told_to_end(table: Path, end: int) -> None:
     command = [sys.executable, "-m", "mull.verifiers.serve", str(table), "--port", "0", "--model", "sums"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -154,7 +155,8 @@ def test_the_command_serves_a_table(table: Path) -> None:
             with urllib.request.urlopen(request, timeout=30) as answer:
                 told = json.load(answer)
         finally:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(end)
+    assert process.returncode == 0
     assert told == {"model": "sums", "results": [{"scores": [1.0, 0.0], "tokens": 0}]}
 
 

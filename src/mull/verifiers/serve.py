@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import contextlib
 import importlib.util
+import signal
 import sys
 import tomllib
 from pathlib import Path
@@ -73,15 +74,22 @@ def _result(verdict: Verdict) -> dict[str, Any]:
 
 
 async def _serve(app: web.Application, host: str, port: int) -> None:
-    """Serve until interrupted; the address is printed once it answers."""
+    """Serve until interrupted or told to end; the address is printed once it answers."""
     from aiohttp import web
 
+    over = asyncio.Event()
+    with contextlib.suppress(NotImplementedError):  # on Windows
+        for number in (
+            signal.SIGINT,
+            signal.SIGTERM,
+        ):  # the first is ignored by who is started in the background
+            asyncio.get_running_loop().add_signal_handler(number, over.set)
     runner = web.AppRunner(app)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()
         print(f"serving at http://{host}:{runner.addresses[0][1]}", flush=True)
-        await asyncio.Event().wait()
+        await over.wait()
     finally:
         await runner.cleanup()
 

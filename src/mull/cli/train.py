@@ -26,7 +26,7 @@ def add(commands: Any) -> None:
         description="Train the small world's models; goes on where it was cut off.",
         epilog="examples:\n  mull train tiny --out my-tiny\n"
         "  mull train tiny --out my-tiny --stages proposer,labels,prm\n"
-        "  mull train tiny --out trial --scale 0.02     # the whole way in minutes, poor models",
+        "  mull train tiny --out trial --scale 0.1     # a tenth of everything, poor models",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     tiny.add_argument(

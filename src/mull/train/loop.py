@@ -157,7 +157,7 @@ def fit(
         torch.save(state, folder / "state.new")
         (folder / "state.new").replace(folder / "state.pt")
         left = spent / seen * max(recipe.tokens - seen, 0)
-        done = f"{seen / 1e6:.1f}M of {recipe.tokens / 1e6:.0f}M tokens"
+        done = f"{seen / 1e6:.1f}M of {recipe.tokens / 1e6:.3g}M tokens"
         say(f"{folder.name}: {done}, {left / 60:.0f} min left, {row}")
     (folder / "done").touch()
 

@@ -37,10 +37,10 @@ def train_tiny(
 ) -> None:
     """Train everything under ``out``, or only ``stages`` (in their order); ends with ``out/checkpoints``.
 
-    ``scale`` is the part of the data and of the training to do: 1 makes the shipped models,
-    less makes poorer ones sooner, and far less ones that solve too little to go on, which is an error.
-    Checkpoints of what is finished are collected at the end, with their hashes and logs. Raises :class:`MullError` for an unknown stage, a scale that is not
-    the folder's, or if a stage fails; what it had finished is kept.
+    ``scale`` is the part of the data and of the training to do: 1 makes the shipped models, less makes
+    poorer ones sooner, and far less ones that solve too little to go on, which is an error. Checkpoints of
+    what is finished are collected at the end, with their hashes and logs. Raises :class:`MullError` for
+    an unknown stage, a scale that is not the folder's, or if a stage fails; what it had finished is kept.
     """
     from mull.train.recipes import STAGES
 

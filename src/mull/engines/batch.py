@@ -22,8 +22,8 @@ from mull.engines.base import Continuation
 from mull.engines.draw import choose, drawn, streams
 from mull.engines.lanes import Floats, Ints, Lanes, Run
 from mull.engines.llama import Llama, forward
-from mull.engines.prefixes import Key, Node, Prefixes
-from mull.engines.starts import LOOK_AHEAD, Starts, Task
+from mull.engines.prefixes import Node, Prefixes
+from mull.engines.starts import LOOK_AHEAD, Alike, Starts, Task
 from mull.engines.words import Words
 from mull.trace import Finish, Step
 
@@ -33,12 +33,10 @@ NO_CAP = 1 << 62
 
 
 @dataclass(frozen=True)
-class Parked:
-    """A twig without a lane: the keys and values beyond its ``node``, its state, its tasks."""
+class Twig:
+    """What a lane holds beside keys and values: the node it goes on from, its state, its tasks."""
 
     node: Node
-    keys: Floats
-    values: Floats
     state: Ints
     temperature: float
     sampled: Ints
@@ -60,13 +58,12 @@ class Batch:
         self.width = min(width, len(tasks))
         self.refill = max(1, self.width // REFILL)
         self.lanes = Lanes(model, self.width)
-        #: Numbers of tasks that are alike, and what has begun and found no lane.
-        self.waiting: list[list[int]] = []
-        self.parked: list[Parked] = []
-        alike: dict[tuple[Key, float, int, int | None], list[int]] = {}
+        alike: dict[Alike, list[int]] = {}
         for number, task in enumerate(tasks):
             alike.setdefault(task.alike, []).append(number)
-        self.waiting.extend(alike.values())
+        #: Numbers of tasks that are alike; what has begun and found no lane, with its keys and values.
+        self.waiting = list(alike.values())
+        self.parked: list[tuple[Twig, Floats, Floats]] = []
         #: The node every active lane goes on from.
         self.nodes: list[Node] = []
         self.plan = Plan([])
@@ -133,8 +130,8 @@ class Batch:
         tasks = np.split(self.under_way[order], np.cumsum(np.bincount(twig))[:-1])
         for each in np.flatnonzero(over).tolist():
             at = int(source[each])
-            drawn_last = int(token[each]), float(logprob[each])
-            self._record(at, tasks[each].tolist(), drawn_last, int(left[each]), bool(good[at]))
+            last = int(token[each]), float(logprob[each])
+            self._record(at, tasks[each].tolist(), last, int(left[each]), bool(good[at]))
         alive = np.flatnonzero(~over)
         stays = np.diff(source[alive], prepend=-1) != 0
         dead = np.ones(len(self.nodes), np.bool_)
@@ -161,24 +158,21 @@ class Batch:
         state[0], state[4] = token, left
         sampled, logprobs = self.sampled[lane, :count].copy(), self.logprobs[lane, :count].copy()
         sampled[-1], logprobs[-1] = token, logprob
-        node, temperature = self.nodes[lane], float(self.temperature[lane])
+        twig = Twig(self.nodes[lane], state, float(self.temperature[lane]), sampled, logprobs, tasks)
         if len(self.nodes) < self.width:
             self.lanes.copy(lane, len(self.nodes), depth)
-            self._open(node, state, temperature, sampled, logprobs, tasks)
+            self._open(twig)
         else:
-            own = self.lanes.read(lane, node.end, depth)
-            self.parked.append(Parked(node, *own, state, temperature, sampled, logprobs, tasks))
+            self.parked.append((twig, *self.lanes.read(lane, twig.node.end, depth)))
 
-    def _open(
-        self, node: Node, state: Ints, temperature: float, sampled: Ints, logprobs: Floats, tasks: Ints
-    ) -> None:
+    def _open(self, twig: Twig) -> None:
         """One more active lane, whose keys and values are there."""
-        lane, count = len(self.nodes), len(sampled)
-        self.nodes.append(node)
-        self.state[:, lane], self.temperature[lane] = state, temperature
-        self.sampled[lane, :count], self.logprobs[lane, :count] = sampled, logprobs
-        self.under_way = np.concatenate([self.under_way, tasks])
-        self.lane = np.concatenate([self.lane, np.full(len(tasks), lane)])
+        lane, count = len(self.nodes), len(twig.sampled)
+        self.nodes.append(twig.node)
+        self.state[:, lane], self.temperature[lane] = twig.state, twig.temperature
+        self.sampled[lane, :count], self.logprobs[lane, :count] = twig.sampled, twig.logprobs
+        self.under_way = np.concatenate([self.under_way, twig.tasks])
+        self.lane = np.concatenate([self.lane, np.full(len(twig.tasks), lane)])
 
     def _admit(self) -> None:
         """Put what is parked, then waiting tasks, into lanes behind the active ones, many at once.
@@ -190,10 +184,10 @@ class Batch:
         if not free or free < min(self.refill, len(self.parked) + len(self.waiting)):
             return
         for _ in range(min(free, len(self.parked))):
-            twig = self.parked.pop()
+            twig, keys, values = self.parked.pop()
             twig.node.restore(self.lanes, len(self.nodes))
-            self.lanes.write(len(self.nodes), twig.keys, twig.values, twig.node.end)
-            self._open(twig.node, twig.state, twig.temperature, twig.sampled, twig.logprobs, twig.tasks)
+            self.lanes.write(len(self.nodes), keys, values, twig.node.end)
+            self._open(twig)
         groups = [self.waiting.pop() for _ in range(min(self.width - len(self.nodes), len(self.waiting)))]
         coming = [self.tasks[group[-1]] for group in self.waiting[-LOOK_AHEAD:]]
         nodes = self.starts.nodes([self.tasks[group[-1]] for group in groups], coming)
@@ -206,7 +200,7 @@ class Batch:
             last = task.key[1][-1] if task.key[1] else task.prompt[-1]
             cap = NO_CAP if task.job.steps is None else task.job.steps
             state = np.array([last, node.end, 0, task.limit, cap, id(node.base)])
-            self._open(node, state, task.job.temperature, none, nothing, np.array(group))
+            self._open(Twig(node, state, task.job.temperature, none, nothing, np.array(group)))
 
     def _close(self, over: NDArray[np.bool_]) -> Ints:
         """Close the gaps that finished lanes leave, with few moves; where every lane is then.

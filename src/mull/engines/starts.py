@@ -19,6 +19,8 @@ from mull.engines.prefixes import Key, Node, Prefixes
 #: prefixes are sought.
 PREFILL_LANES, PREFILL_ROWS = 16, 768
 LOOK_AHEAD = 8
+#: Prefix, temperature, most tokens, most steps.
+Alike = tuple[Key, float, int, int | None]
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Task:
         return ((self.job.seed + (1 << 63)) % (1 << 64)) - (1 << 63)
 
     @property
-    def alike(self) -> tuple[Key, float, int, int | None]:
+    def alike(self) -> Alike:
         """Tasks that have this in common differ in nothing but their random numbers."""
         return self.key, self.job.temperature, self.limit, self.job.steps
 

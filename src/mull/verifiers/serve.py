@@ -79,10 +79,8 @@ async def _serve(app: web.Application, host: str, port: int) -> None:
 
     over = asyncio.Event()
     with contextlib.suppress(NotImplementedError):  # on Windows
-        for number in (
-            signal.SIGINT,
-            signal.SIGTERM,
-        ):  # the first is ignored by who is started in the background
+        # An interrupt is ignored by a process that was started in the background, unless it asks for it.
+        for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, over.set)
     runner = web.AppRunner(app)
     await runner.setup()

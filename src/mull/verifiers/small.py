@@ -34,8 +34,6 @@ KINDS = {"LlamaForTokenClassification": "process", "LlamaForSequenceClassificati
 WIDTH, ROWS = 32, 768
 #: Why a step of another model's is not scored.
 UNSPELT = "the verifier's vocabulary cannot spell; it was trained on other models' text"
-
-
 #: Steps, as ids.
 Steps = tuple[tuple[int, ...], ...]
 
@@ -58,10 +56,15 @@ class Stretch:
     common: bool
 
     @property
+    def tokens(self) -> tuple[int, ...]:
+        """The steps' ids, one after the other."""
+        return tuple(token for step in self.steps for token in step)
+
+    @property
     def key(self) -> Key:
         """The prefix that ends with them."""
         prompt, before = self.after
-        return prompt, before + tuple(token for step in self.steps for token in step)
+        return prompt, before + self.tokens
 
 
 def stretches(after: Key, solutions: Sequence[Steps]) -> list[list[Stretch]]:
@@ -228,8 +231,8 @@ class SmallVerifier:
         for together in zip_longest(*(stretches(*each) for each in apart.items()), fillvalue=()):
             works = []
             for each in (stretch for some in together for stretch in some):
-                extension = Extension(each.key, nodes[each.after], tuple(t for s in each.steps for t in s))
-                works.append(Work(extension, each.steps, each.common or each.key in keep))
+                extension = Extension(each.key, nodes[each.after], each.tokens)
+                works.append(Work(extension, each.steps, each.common or extension.key in keep))
             # Traces of one prompt side by side.
             works.sort(key=lambda work: work.extension.key[0])
             self._compute(works, nodes)

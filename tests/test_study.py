@@ -307,6 +307,21 @@ def test_a_study_without_verifiers_has_a_summary(place: Path, tmp_path: Path) ->
     table(summary)
 
 
+def test_problems_that_the_small_models_cannot_spell_are_told(finished: Path, tmp_path: Path) -> None:
+    def told(out: Path) -> list[str]:
+        return [line for line in run.report(out)["warnings"] if "cannot spell" in line]
+
+    assert told(finished) == []
+    world(tmp_path, pool=4, arms="")
+    lines = (tmp_path / "problems.jsonl").read_text().splitlines()
+    spoilt = [line.replace("Ann has", "Zoë has") for line in lines[:3]] + lines[3:]
+    (tmp_path / "problems.jsonl").write_text("\n".join(spoilt) + "\n")
+    run.run_study(config.read(tmp_path / "study.toml"), tmp_path / "out", workers=1)
+    (warning,) = told(tmp_path / "out")
+    assert warning.startswith("3 of 12 problems") and "proposer and the prm and the orm" in warning
+    assert "'Zoë'" in warning
+
+
 # interruptions
 
 

@@ -22,6 +22,7 @@ from mull.analysis.evidence import Evidence, gather, pooled
 from mull.analysis.measure import Measure, by_bin, by_bin_ci95
 from mull.analysis.policies import UNITS, Policies, fit_all
 from mull.analysis.usage import uncounted, usage
+from mull.analysis.vocabulary import unspelt
 from mull.difficulty import Bins
 from mull.strategies.base import Arm
 from mull.study import bootstrap, estimators, store
@@ -206,6 +207,7 @@ def warnings(evidence: Evidence, policies: Policies) -> list[str]:
     if not evidence.sized:
         found.append("FLOPs are unknown: a model's parameters were not given; compute is compared in tokens")
     found += uncounted(evidence.recorded)
+    found += unspelt(evidence.recorded)
     if evidence.score is None:
         found.append("there is no verifier: no weighted vote, no predicted and no charged difficulty")
     return found

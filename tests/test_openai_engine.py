@@ -299,6 +299,29 @@ def test_what_passes_is_tried_again(fault):
     asyncio.run(check())
 
 
+def test_another_try_takes_no_kept_connection():
+    async def check():
+        async with Server().up() as server:
+            made = engine(server, retries=1)
+            await made.capabilities()
+            ports: set[int] = set()
+
+            def known(request):
+                """A fault: connections are closed where they are used again."""
+                port = request.transport.get_extra_info("peername")[1]
+                return reset(request) if port in ports else ports.add(port)
+
+            server.faults, server.delay = [known] * 100, 0.02
+            both = await asyncio.gather(*(made.sample([job(seed=seed)]) for seed in range(8)))
+            assert len(ports) > 1  # so many are kept
+            asked = len(server.requests)
+            [found] = await made.sample([job()])
+            assert {c.trace.finish for [c] in both} == {found.trace.finish} == {"stop"}
+            assert len(server.requests) == asked + 2
+
+    asyncio.run(check())
+
+
 @pytest.mark.parametrize(
     ("fault", "words"),
     [

@@ -2,6 +2,7 @@
 
 Tried again, after a wait that doubles with full jitter (or as long as the server's
 ``Retry-After`` says): no connection, a broken one, and statuses 408, 425, 429 and 500 to 504.
+Another try takes a connection of its own: those that are kept may have been closed by the server.
 Not tried again: a refusal (:class:`Refused`), a time-out, an answer that is no JSON object.
 Cancelling a request closes its connection, which is how a server learns of it. The module
 knows HTTP and nothing of models, prompts or tokens.
@@ -60,9 +61,11 @@ class Gone(Failed):
 
 @dataclass
 class _Line:
-    """What belongs to one event loop: the session and the pace."""
+    """What belongs to one event loop: the sessions and the pace."""
 
     session: aiohttp.ClientSession
+    #: Keeps no connections.
+    anew: aiohttp.ClientSession
     pace: Pace
     closing: AsyncGenerator[None, None]
     gone_until: float = 0.0
@@ -141,8 +144,9 @@ class Wire:
                 raise Gone(line.gone)
             await line.pace.enter(first=attempt > 0)
             started, wait, kind = loop.time(), 0.0, Failed
+            session = line.anew if attempt else line.session
             try:
-                async with line.session.request(method, self.url + path, data=data) as response:
+                async with session.request(method, self.url + path, data=data) as response:
                     if response.status < 400:
                         found = await read(response)
                         line.pace.answered(loop.time() - started, _tokens(found))
@@ -187,26 +191,30 @@ class Wire:
             headers = {"Content-Type": "application/json"}
             if self.key:
                 headers["Authorization"] = f"Bearer {self.key}"
-            session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT),
-                timeout=limit,
-                headers=headers,
-                trust_env=not _here(self.url),
-                read_bufsize=1 << 20,
+            session, anew = (
+                aiohttp.ClientSession(
+                    connector=aiohttp.TCPConnector(limit=0, **how),
+                    timeout=limit,
+                    headers=headers,
+                    trust_env=not _here(self.url),
+                    read_bufsize=1 << 20,
+                )
+                for how in ({"keepalive_timeout": KEPT}, {"force_close": True})
             )
-            # An event loop that shuts down closes its asynchronous generators: so the session
-            # is closed in time though nobody has to remember it.
-            closing = _closing(session)
+            # An event loop that shuts down closes its asynchronous generators: so the sessions
+            # are closed in time though nobody has to remember it.
+            closing = _closing(session, anew)
             await anext(closing)
-            self._lines[loop] = _Line(session, Pace(self.concurrency), closing)
+            self._lines[loop] = _Line(session, anew, Pace(self.concurrency), closing)
         return self._lines[loop]
 
 
-async def _closing(session: aiohttp.ClientSession) -> AsyncGenerator[None, None]:
+async def _closing(*sessions: aiohttp.ClientSession) -> AsyncGenerator[None, None]:
     try:
         yield
     finally:
-        await session.close()
+        for session in sessions:
+            await session.close()
 
 
 def _here(url: str) -> bool:

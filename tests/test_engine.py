@@ -344,6 +344,21 @@ def test_scores_alone_in_a_batch_and_step_by_step_are_equal(tmp_path: Path, engi
     assert sum((v.cost for v in again), Cost()) == Cost()
 
 
+def test_the_same_tokens_cut_elsewhere_are_other_steps(tmp_path: Path, engine: SmallEngine):
+    checkpoint(tmp_path, "prm", seed=1)
+    made = engine.sample_now([job(i, problem=i % 3, cap=80) for i in range(30)])
+    fine = next(c.trace for c in made if c.trace.complete and len(c.trace.steps) > 2)
+    first, second, *rest = fine.steps
+    joined = Step(first.text + second.text, first.tokens + second.tokens)
+    coarse = Trace(fine.problem, (joined, *rest), fine.finish)
+    alone = [SmallVerifier.load(tmp_path).score_now([trace])[0].scores for trace in (fine, coarse)]
+    assert alone[0] is not None and alone[1] is not None
+    assert alone[1].steps == pytest.approx(alone[0].steps[1:], abs=1e-6)
+    verifier = SmallVerifier.load(tmp_path)
+    together = verifier.score_now([fine, coarse])
+    assert [v.scores for v in together] == [v.scores for v in verifier.score_now([fine, coarse])] == alone
+
+
 def test_what_cannot_be_scored_is_said(tmp_path: Path, engine: SmallEngine):
     verifier = SmallVerifier.load(checkpoint(tmp_path, "prm", seed=1))
     good = engine.sample_now([job(0, steps=1)])[0].trace

@@ -34,7 +34,9 @@ KINDS = {"LlamaForTokenClassification": "process", "LlamaForSequenceClassificati
 WIDTH, ROWS = 32, 768
 #: Why a step of another model's is not scored.
 UNSPELT = "the verifier's vocabulary cannot spell; it was trained on other models' text"
-#: Steps, as ids.
+#: Closes a step in the key of a prefix: the same ids cut elsewhere are other steps, with other values.
+MARK = -1
+#: Steps, as ids, each closed by the mark.
 Steps = tuple[tuple[int, ...], ...]
 
 
@@ -57,14 +59,14 @@ class Stretch:
 
     @property
     def tokens(self) -> tuple[int, ...]:
-        """The steps' ids, one after the other."""
-        return tuple(token for step in self.steps for token in step)
+        """The steps' ids, one after the other, without marks."""
+        return tuple(token for step in self.steps for token in step[:-1])
 
     @property
     def key(self) -> Key:
         """The prefix that ends with them."""
         prompt, before = self.after
-        return prompt, before + self.tokens
+        return prompt, before + tuple(token for step in self.steps for token in step)
 
 
 def stretches(after: Key, solutions: Sequence[Steps]) -> list[list[Stretch]]:
@@ -165,9 +167,10 @@ class SmallVerifier:
                 verdicts[index] = Verdict(None, Cost(), why)
                 continue
             heads[name] = head
-            key = (name, tuple(token for step in found for token in step))
+            marked = [(*step, MARK) for step in found]
+            key = (name, tuple(token for step in marked for token in step))
             same.setdefault(key, []).append(index)
-            steps[key] = found
+            steps[key] = marked
         keep = {key for key, indices in same.items() if any(traces[i].open for i in indices)}
         nodes, costs = self._run(heads, steps, keep)
         for key, indices in same.items():
@@ -222,11 +225,11 @@ class SmallVerifier:
             nodes[node.key] = node
             if node.key == key:
                 continue
-            rows = len(key[1]) - len(node.key[1])
-            costs[key] = costs.get(key, Cost()) + self._cost(rows, node.length)
             done, left = len(node.key[1]), list(found)
             while done > 0:
                 done -= len(left.pop(0))
+            rows = sum(len(step) - 1 for step in left)
+            costs[key] = costs.get(key, Cost()) + self._cost(rows, node.length)
             apart.setdefault(node.key, []).append(tuple(left))
         for together in zip_longest(*(stretches(*each) for each in apart.items()), fillvalue=()):
             works = []
@@ -262,7 +265,7 @@ class SmallVerifier:
         for lane, (work, output) in enumerate(zip(batch, outputs, strict=True)):
             each = work.extension
             self.computed_tokens += len(output)
-            ends = np.cumsum([len(step) for step in work.steps], dtype=np.int64) - 1
+            ends = np.cumsum([len(step) - 1 for step in work.steps], dtype=np.int64) - 1
             scores = tuple(_sigmoid(output[ends, 0]).tolist())
             if not np.isfinite(output).all():
                 nodes[each.key] = each.made(self._lanes, lane, scores)

@@ -73,6 +73,28 @@ class Engine(Protocol):
         ...
 
 
+class Around:
+    """What engines around another have in common: they go by its name, and are asked as it is."""
+
+    def __init__(self, inner: Engine) -> None:
+        self.inner = inner
+
+    @property
+    def name(self) -> str:
+        """The inner engine's."""
+        return self.inner.name
+
+    @property
+    def size(self) -> ModelSize:
+        """The inner engine's."""
+        return self.inner.size
+
+    @property
+    def batching(self) -> Literal["together", "apart"]:
+        """The inner engine's."""
+        return self.inner.batching
+
+
 def refuse_thinking(jobs: Sequence[Job], name: str) -> None:
     """:class:`MullError` if a job has a budget for thinking; for engines whose models do not think."""
     if any(job.thinking is not None for job in jobs):

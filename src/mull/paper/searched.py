@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 from mull.answers import is_correct
-from mull.cost import ModelSize
 from mull.drive import Driver, Result, Task
-from mull.engines.base import Continuation, Engine, Job
+from mull.engines.base import Around, Continuation, Engine, Job
 from mull.engines.small import SmallEngine
 from mull.paper.shown import Grown, Node, lines_of
 from mull.problems import Problem
@@ -28,27 +27,12 @@ from mull.verifiers.base import Verifier
 from mull.verifiers.small import SmallVerifier
 
 
-class Listening:
+class Listening(Around):
     """An engine that keeps what it samples greedily, which in a search are the rollouts alone."""
 
     def __init__(self, inner: Engine) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self.rollouts: dict[str, tuple[str, ...]] = {}
-
-    @property
-    def name(self) -> str:
-        """The inner engine's."""
-        return self.inner.name
-
-    @property
-    def size(self) -> ModelSize:
-        """The inner engine's."""
-        return self.inner.size
-
-    @property
-    def batching(self) -> Literal["together", "apart"]:
-        """The inner engine's."""
-        return self.inner.batching
 
     async def sample(self, jobs: Sequence[Job]) -> list[Continuation]:
         """What the inner engine samples."""

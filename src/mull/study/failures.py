@@ -12,10 +12,9 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
-from mull.cost import Cost, ModelSize
-from mull.engines.base import Continuation, Engine, Job
+from mull.cost import Cost
+from mull.engines.base import Around, Continuation, Engine, Job
 from mull.engines.small import SmallEngine
 from mull.errors import MullError, settled
 from mull.mishaps import described
@@ -50,7 +49,7 @@ class Failures:
         return "; ".join(dict.fromkeys(self.whys.get(problem, ()))) or None
 
 
-class Watched:
+class Watched(Around):
     """An engine whose failures are noted.
 
     A :class:`MullError` becomes a failure of the jobs at hand and is kept as the fatal one, so that
@@ -58,22 +57,8 @@ class Watched:
     """
 
     def __init__(self, inner: Engine, failures: Failures) -> None:
-        self.inner, self.failures = inner, failures
-
-    @property
-    def name(self) -> str:
-        """The engine's."""
-        return self.inner.name
-
-    @property
-    def size(self) -> ModelSize:
-        """The engine's."""
-        return self.inner.size
-
-    @property
-    def batching(self) -> Literal["together", "apart"]:
-        """The engine's."""
-        return self.inner.batching
+        super().__init__(inner)
+        self.failures = failures
 
     async def sample(self, jobs: Sequence[Job]) -> list[Continuation]:
         """The engine's results; whatever it raises becomes an error of every job."""

@@ -122,7 +122,7 @@ def test_a_bad_table_is_one_line(engine: str, says: str, tmp_path: Path) -> None
         ('"http://h"', "verifiers.prm is an address; .* needs a table"),
         ("3", 'verifiers.prm is 3; it must be "tiny", a folder, or a table'),
         ('{ adapter = "mean", of = ["tiny"] }', "must be a list of tables"),
-        ('{ adapter = "x", price_in = "much" }', "price_in is 'much'"),
+        ('{ adapter = "equations", price_in = "much" }', "price_in is 'much'"),
     ],
 )
 def test_a_bad_verifier_is_one_line(verifier: str, says: str, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mull.cost import Cost
 from mull.drive import Driver, Task
-from mull.errors import MullError
+from mull.errors import MullError, settled
 from mull.execution import Sandbox
 from mull.execution.grader import ProgramGrader
 from mull.problems import Problem
@@ -25,6 +25,7 @@ from mull.verifiers.combine import WAYS, Agreement, Combined, experts
 from mull.verifiers.equations import Equations, equations
 from mull.verifiers.likelihood import Likelihood, lowest
 from mull.verifiers.prm import build
+from mull.verifiers.prm.adapter import Unfit, clean, tagged
 from mull.verifiers.unit_tests import UnitTests
 from scripted import ScriptedEngine, ScriptedVerifier
 
@@ -347,3 +348,31 @@ def test_tables_that_are_wrong_are_refused_in_one_line(table: dict[str, object],
     with pytest.raises(MullError, match=said) as caught:
         build(table)
     assert "\n" not in str(caught.value)
+
+
+def test_what_a_verifier_cannot_judge_is_settled() -> None:
+    """It would be so again: a study does not ask for ever."""
+    problem = Problem("p", "What is 2 + 2?", "4")
+    wordy = Trace(problem, (Step("It is four.\n", ()),), "stop")
+    hollow = Trace(problem, (Step("  \n", ()),), "stop")
+    asked = [
+        (Equations(), wordy),
+        (Agreement(), wordy),
+        (Likelihood(), wordy),
+        (Likelihood(), Trace(problem)),
+    ]
+    for verifier, trace in asked:
+        (verdict,) = asyncio.run(verifier.score([trace]))
+        assert verdict.scores is None and settled(verdict.error), verdict.error
+    with pytest.raises(Unfit) as empty:
+        clean([step.text for step in hollow.steps])
+    with pytest.raises(Unfit) as tags:
+        tagged((1, 9, 9), 9, "?", ["a"], "<extra_0>")
+    assert settled(str(empty.value)) and settled(str(tags.value))
+    for passing in (
+        "no answer within 3 s",
+        "the server's answer is empty",
+        "cannot connect",
+        "empty completion",
+    ):
+        assert not settled(passing)

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mull.errors import MullError
 from mull.pools.data import PoolData
@@ -77,15 +78,30 @@ def calibrate(
     elif verifier in pool.layout.step_scores:
         scores = np.asarray(pool.step_scores(verifier, aggregation), np.float64)
     else:
-        known = ", ".join([*pool.scores, *pool.layout.step_scores]) or "none"
+        known = ", ".join(dict.fromkeys([*pool.scores, *pool.layout.step_scores])) or "none"
         raise MullError(f"the pool has no scores {verifier!r}; it has: {known}")
-    if not 2 <= folds <= pool.problems:
-        raise MullError(f"folds must be from 2 to the number of problems ({pool.problems}), not {folds}")
-    used = pool.judged & ~np.isnan(scores)
-    right = pool.correct.astype(np.float64)
+    return cross_fitted(scores, pool.correct, pool.judged, method, folds=folds, bins=bins, name=name)
+
+
+def cross_fitted(
+    scores: ArrayLike,
+    correct: ArrayLike,
+    judged: ArrayLike,
+    method: Method = "isotonic",
+    *,
+    folds: int = 5,
+    bins: int = 10,
+    name: str = "",
+) -> Fitted:
+    """What :func:`calibrate` finds, of arrays [problems, samples]; scores of NaN are left out."""
+    scores, right = np.asarray(scores, np.float64), np.asarray(correct, np.float64)
+    problems = len(scores)
+    if not 2 <= folds <= problems:
+        raise MullError(f"folds must be from 2 to the number of problems ({problems}), not {folds}")
+    used = np.asarray(judged, np.bool_) & ~np.isnan(scores)
     whole = fit(scores[used], right[used], method, verifier=name)
     chances = np.full(scores.shape, np.nan)
-    fold = np.arange(pool.problems) % folds
+    fold = np.arange(problems) % folds
     for k in range(folds):
         seen, held = fold != k, fold == k
         part = fit(scores[seen][used[seen]], right[seen][used[seen]], method)
@@ -95,7 +111,7 @@ def calibrate(
     before, after = calibration_curve(x, y, bins), calibration_curve(z, y, bins)
     errors = (expected_error(before), expected_error(after))
     brier = (_brier(x, y), _brier(z, y))
-    return Fitted(whole, tuple(before), tuple(after), errors, brier, pool.problems, folds)
+    return Fitted(whole, tuple(before), tuple(after), errors, brier, problems, folds)
 
 
 def _brier(x: Floats, y: Floats) -> float:

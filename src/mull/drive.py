@@ -159,7 +159,10 @@ class Driver:
             }
             found = next((self.verifier[n] for n in serve[need] if n in self.verifier), None)
         if found is None:
-            raise MullError(f"strategy {arm.strategy!r} needs a verifier ({need}), and there is none")
+            raise MullError(
+                f"strategy {arm.strategy!r} needs a verifier ({need}), and there is none: name one (--prm, "
+                "or verifiers in a study), or take a strategy without, such as majority"
+            )
         return found
 
     def engine_for(self, role: Role) -> Engine:

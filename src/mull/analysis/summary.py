@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from mull import __version__, policy_file
 from mull.analysis import beyond
+from mull.analysis.calibration import calibrations
 from mull.analysis.evidence import Evidence, gather, pooled
 from mull.analysis.measure import Measure, by_bin, by_bin_ci95
 from mull.analysis.policies import UNITS, Policies, fit_all
@@ -82,6 +83,7 @@ def summarise(evidence: Evidence, policies: Policies) -> dict[str, Any]:
         "difficulty": policies.difficulty,
         "compute_optimal": compute_optimal(evidence, policies, shares),
         "headline": {"equal_accuracy_ratio": policies.ratios},
+        "calibration": calibrations(evidence),
         "warnings": warnings(evidence, policies),
         **beyond.sections(evidence, shares),
     }

@@ -63,6 +63,7 @@ def add(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Answer and show."""
     from mull.problems import Problem, validate
+    from mull.errors import settled
     from mull.strategies.base import Arm, start
 
     validate([Problem("asked", args.problem)], graded=False)
@@ -82,7 +83,10 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(as_json(answer), indent=2))
     else:
         show(answer)
-    return 0
+    # No answer because the verifier could not be asked: that is a failure, and the events say which.
+    scored = any(candidate.scores is not None for candidate in answer.candidates)
+    failed = any("unscored" in event and not settled(event) for event in answer.events)
+    return 1 if answer.answer is None and failed and not scored else 0
 
 
 def _param(text: str) -> tuple[str, int | float | str]:

@@ -142,7 +142,7 @@ async def ready(named: str | ModelSpec, need: Need = "whole") -> ModelSpec:
         return spec
     from mull.engines.openai.probe import QUESTION, chosen, served
 
-    client = _client(spec)
+    first = client = _client(spec)
     try:
         name = chosen(client.wire.url, spec.model, await served(client.wire))
         spec = replace(spec, model=name)
@@ -152,6 +152,7 @@ async def ready(named: str | ModelSpec, need: Need = "whole") -> ModelSpec:
         if hello.trace.finish == "error":
             raise MullError(f"{spec.model!r} at {client.wire.url} does not answer: {hello.trace.error}")
     finally:
+        await first.aclose()
         await client.aclose()
     return spec
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -39,10 +40,20 @@ async def check(study: Study) -> None:
     for role in VERIFIERS:
         verifier = getattr(study, role)
         if isinstance(verifier, VerifierSpec):
-            # One that is run here is loaded by the worker; a server is asked for a score.
-            if "url" not in verifier.table or "replay" in verifier.table:
+            # A checkpoint is loaded by the worker; what needs none is made here, so that its mistakes are
+            # found before a sample is paid for; a server is asked for a score.
+            if "replay" in verifier.table:
+                continue
+            if "url" not in verifier.table:
+                if not _loads(verifier.table):
+                    models.verifier(verifier)
                 continue
             (verdict,) = await models.verifier(verifier).score([_ASKED])
             if verdict.scores is None:
                 where = verifier.table["url"]
                 raise MullError(f"the {role} at {where} does not score: {verdict.error or 'no reason given'}")
+
+
+def _loads(table: Mapping[str, Any]) -> bool:
+    """Whether a verifier, or one that it combines, is a checkpoint."""
+    return "path" in table or any(map(_loads, table.get("of", ())))

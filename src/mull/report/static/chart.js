@@ -86,8 +86,9 @@ class LineChart {
     }
     let [low, high] = [Math.min(...points.map((p) => p.x)), Math.max(...points.map((p) => p.x))];
     if (low === high) { low /= 2; high *= 2; }
+    if (options.chances) [low, high] = [0, 1];
     const inner = width - pad.left - pad.right;
-    const x = (v) => pad.left + (inner * Math.log2(v / low)) / Math.log2(high / low);
+    const x = (v) => pad.left + inner * (options.chances ? v : Math.log2(v / low) / Math.log2(high / low));
     const peak = Math.max(0.02, ...(shown.length ? shown : points).map((p) => Math.max(p.y, p.ci?.[1] ?? 0)));
     const top = options.yTop ?? niceTop(peak);
     const y = (v) => height - pad.bottom - ((height - pad.bottom - pad.top) * v) / top;
@@ -98,11 +99,11 @@ class LineChart {
       picture.append(svg("text", { class: "tick", x: pad.left - 7, y: y(v) + 4, "text-anchor": "end" }, `${+(100 * v).toFixed(1)}`));
     }
     const room = Math.max(2, Math.floor(inner / (options.powersOfTwo ? (options.small ? 34 : 44) : 64)));
-    for (const v of xTicks(low, high, options.powersOfTwo, room)) {
+    for (const v of options.chances ? [0, 0.2, 0.4, 0.6, 0.8, 1] : xTicks(low, high, options.powersOfTwo, room)) {
       picture.append(svg("line", { class: "axis", x1: x(v), x2: x(v), y1: y(0), y2: y(0) + 4 }));
       picture.append(svg("text", { class: "tick", x: x(v), y: y(0) + 18, "text-anchor": "middle" }, compact(v)));
     }
-    if (!options.small) picture.append(svg("text", { class: "title", x: 0, y: 12 }, "Accuracy, %"));
+    if (!options.small) picture.append(svg("text", { class: "title", x: 0, y: 12 }, options.yLabel ?? "Accuracy, %"));
     if (!options.small)
       picture.append(svg("text", { class: "title", x: pad.left, y: height - 5 }, options.xLabel));
 

@@ -45,6 +45,26 @@ function verifierFigure() {
     table: numbers(armRows(list), ARM_HEADINGS) });
 }
 
+function calibrationFigure() {
+  const found = Object.entries(S.calibration ?? {});
+  if (!found.length) return null;
+  const point = (b) => ({ x: b.score, y: b.right, ci: [b.low, b.high], lines: [["mean score", b.score.toFixed(3)],
+    ["right", `${percent(b.right)} %`], ["95 % interval", span([b.low, b.high])], ["samples", full(b.samples)]] });
+  const list = styled(found.flatMap(([name, c]) => [["as it is", c.before], ["calibrated", c.after]].map(([how, bins]) => (
+    { key: `${name}-${how}`, label: `${name.toUpperCase()}, ${how}`, points: bins.map(point), ece: c.ece[how === "calibrated" ? "after" : "before"] }))));
+  const diagonal = (chart) => chart.picture.append(svg("path", { class: "grid",
+    d: `M${chart.x(0)},${chart.y(0)}L${chart.x(1)},${chart.y(1)}` }));
+  const chart = new LineChart(list, { title: "Calibration", chances: true, yTop: 1, height: 360, marks: diagonal,
+    xLabel: "Score", yLabel: "Right, %" });
+  return figure({ id: "calibration", title: "What a score is worth",
+    says: "How often solutions of like score are right (a process verifier's last step); on the diagonal a score is a chance. Calibrated: by isotonic regression, each problem by the others. Intervals take samples as independent, which those of one problem are not: they are too narrow.",
+    paper: "The paper shows none; it trains its PRM on soft labels, so that a score is to be read as a chance (Snell et al. 2024, Appendix D).",
+    controls: [bandsBox([chart])],
+    body: [legend(list, [chart]), chart.root, tableOf(["Verifier", "Expected calibration error", "Brier score", "Calibrated: error", "Brier score", "Samples"],
+      found.map(([name, c]) => [name.toUpperCase(), c.ece.before.toFixed(4), c.brier.before.toFixed(4), c.ece.after.toFixed(4), c.brier.after.toFixed(4), full(c.samples)]))],
+    table: numbers(list.flatMap((s) => s.points.map((p) => [s.label, p.x.toFixed(3), percent(p.y, 2), span(p.ci, 2)])), ["Curve", "Mean score", "Right %", "95 % interval"]) });
+}
+
 function difficultySection() {
   const blank = { text: " " };
   const edge = (v) => (isNumber(v) ? String(+v.toPrecision(3)) : null);
@@ -103,7 +123,7 @@ function setup() {
 
 function main() {
   const sections = [budgetFigure, binsFigure, optimalFigure, choiceFigure, aggregationFigure, verifierFigure,
-    difficultySection, treesSection, armsSection].map((make) => make()).filter(Boolean);
+    calibrationFigure, difficultySection, treesSection, armsSection].map((make) => make()).filter(Boolean);
   document.getElementById("setup").replaceChildren(setup());
   const warnings = S.warnings.filter((w) => w);
   if (warnings.length)

@@ -4,7 +4,7 @@ vLLM is started with ``--runner pooling`` (docs/verifiers.md has a command for e
 sent, so its tokenizer and template have no say, and logits are asked for (``use_activation`` off), so the
 values are those of the in-process model. It may answer with a row a token, or with a row a step tag
 where it was started with ``step_tag_id``; sequence classifiers are asked at ``/classify``. Needs the extras
-``http`` and, for the tokenizer, ``prm``.
+``http`` and, for the tokenizer, ``local``.
 """
 
 from __future__ import annotations

@@ -307,6 +307,19 @@ def test_a_study_without_verifiers_has_a_summary(place: Path, tmp_path: Path) ->
     table(summary)
 
 
+def test_lost_problems_are_written_again_and_another_study_is_refused(place: Path, tmp_path: Path) -> None:
+    study = config.read(world(tmp_path, pool=4, arms=""))
+    run.run_study(study, tmp_path / "out", workers=1)
+    before = outputs(tmp_path / "out")
+    (tmp_path / "out" / "problems.parquet").unlink()
+    with pytest.raises(MullError, match=r"problems\.parquet is missing; run the same study again"):
+        run.report(tmp_path / "out")
+    with pytest.raises(MullError, match="holds another study"):
+        run.run_study(replace(study, seed=9), tmp_path / "out", workers=1)
+    run.run_study(study, tmp_path / "out", workers=1)
+    assert outputs(tmp_path / "out") == before
+
+
 def test_problems_that_the_small_models_cannot_spell_are_told(finished: Path, tmp_path: Path) -> None:
     def told(out: Path) -> list[str]:
         return [line for line in run.report(out)["warnings"] if "cannot spell" in line]

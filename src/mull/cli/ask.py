@@ -62,8 +62,8 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Answer and show."""
-    from mull.problems import Problem, validate
     from mull.errors import settled
+    from mull.problems import Problem, validate
     from mull.strategies.base import Arm, start
 
     validate([Problem("asked", args.problem)], graded=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from mull.paper.arrays import Floats
 from mull.paper.claims import ABOVE, ALIKE, BELOW, MARGIN, Claim
-from mull.paper.claims_search import lead
+from mull.paper.claims_search import lead, shared
 from mull.paper.curves import table
 from mull.paper.view import Absent, Ours, View, average, difference, largest, relative, saving
 
@@ -23,7 +23,7 @@ TIMES = 4.0
 
 def claims(ours: Ours) -> list[Claim]:
     """The headline, shape (9), ICLR appendix K, and what is mull's own."""
-    return [*_headline(), *_exchange(), *_weak(), *_own(ours)]
+    return [*_headline(ours), *_exchange(), *_weak(), *_own(ours)]
 
 
 def stars(view: View) -> list[int]:
@@ -50,7 +50,7 @@ def _star(view: View, which: int) -> int:
     return found[which]
 
 
-def _headline() -> list[Claim]:
+def _headline(ours: Ours) -> list[Claim]:
     topic = "The headline"
     found = []
     for mechanism in BASES:
@@ -58,22 +58,23 @@ def _headline() -> list[Claim]:
             policy, cost = f"policy:{mechanism}:{kind}", f"cost:{mechanism}:{kind}"
             what = mechanism
             against = "best-of-N weighted" if mechanism == "search" else "parallel attempts"
+            # The same budget in both views: 64, or 256 parallel attempts, or the largest that both have.
+            n = min(shared(ours, policy, BASES[mechanism], default=64), _most(mechanism))
             found += [
                 Claim(
                     topic,
                     f"Compute-optimal {what} ({kind}) {_s(what, 'match')} {against} "
                     "with a quarter of the compute",
-                    f"policy at N/4 less {against} at N, largest N up to {_most(mechanism)}, points "
-                    f"(down to -{MARGIN:g})",
-                    lambda v, m=mechanism, p=policy: _quarter(v, p, m),  # type: ignore[misc]
+                    f"policy at {n // 4} less {against} at {n}, points (down to -{MARGIN:g})",
+                    lambda v, m=mechanism, p=policy, n=n: _quarter(v, p, m, n),  # type: ignore[misc]
                     (-MARGIN, float("inf")),
                 ),
                 Claim(
                     topic,
                     f"Compute-optimal {what} ({kind}) {_s(what, 'need')} {TIMES:g} times less compute than "
                     f"{against} at equal accuracy",
-                    f"compute of {against} at that N over the policy's at its accuracy, a ratio",
-                    lambda v, m=mechanism, p=policy, c=cost: saving(v, BASES[m], p, c, _n(v, p, m)),  # type: ignore[misc]
+                    f"compute of {against} at {n} over the policy's at its accuracy, a ratio",
+                    lambda v, m=mechanism, p=policy, c=cost, n=n: saving(v, BASES[m], p, c, n),  # type: ignore[misc]
                     (TIMES, float("inf")),
                     unit=0.0,
                 ),
@@ -86,12 +87,7 @@ def _most(mechanism: str) -> int:
     return 64 if mechanism == "search" else 256
 
 
-def _n(view: View, policy: str, mechanism: str) -> int:
-    return largest(view, policy, BASES[mechanism], at_most=_most(mechanism))
-
-
-def _quarter(view: View, policy: str, mechanism: str) -> Floats:
-    n = _n(view, policy, mechanism)
+def _quarter(view: View, policy: str, mechanism: str, n: int) -> Floats:
     return view.mean(policy, n // 4) - view.mean(BASES[mechanism], n)
 
 

@@ -85,6 +85,10 @@ def begin(
     """Make the folder, or recognise it as this very study's; anything else is refused."""
     settings = path / "study.toml"
     if settings.exists():
+        if not (path / "problems.parquet").exists():
+            if _hash(settings) != key:
+                raise MullError(f"{path} holds another study; choose another --out")
+            _write_problems(path, problems)
         return _moved(same(open_folder(path), key), study)
     try:
         left = [p for p in path.iterdir() if not p.name.endswith(".tmp") and p.name != "problems.parquet"]
@@ -94,19 +98,28 @@ def begin(
         raise MullError(f"cannot use {path}: {error.strerror}") from None
     if left:
         raise MullError(f"{path} is not empty and holds no study; choose another --out")
-    rows = [
-        {"problem": p.id, "prompt": p.prompt, "gold": p.gold, "meta": json.dumps(dict(p.meta))}
-        for p in problems
-    ]
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise MullError(f"cannot make {path}: {error.strerror}") from None
-    store.write(path / "problems.parquet", pl.DataFrame(rows, schema=store.PROBLEMS), "problems")
+    _write_problems(path, problems)
     store.write_text(
         settings, config.to_toml(study, {"hash": key, **names})
     )  # last: it makes the folder a study
     return open_folder(path)
+
+
+def _hash(settings: Path) -> object:
+    recorded = config.read_toml(settings).get("recorded")
+    return recorded.get("hash") if isinstance(recorded, Mapping) else None
+
+
+def _write_problems(path: Path, problems: Sequence[Problem]) -> None:
+    rows = [
+        {"problem": p.id, "prompt": p.prompt, "gold": p.gold, "meta": json.dumps(dict(p.meta))}
+        for p in problems
+    ]
+    store.write(path / "problems.parquet", pl.DataFrame(rows, schema=store.PROBLEMS), "problems")
 
 
 def same(found: Recorded, key: str) -> Recorded:

@@ -156,7 +156,7 @@ def read(path: Path, key: str, schema: pl.Schema) -> pl.DataFrame:
     try:
         found = digest(path)
     except FileNotFoundError:
-        raise MullError(f"{path} is missing; run the same command again") from None
+        raise MullError(f"{path} is missing; run the same study again, which makes it anew") from None
     except OSError as error:
         raise MullError(f"cannot read {path}: {error.strerror}") from None
     try:

@@ -45,7 +45,7 @@ def add(commands: Any) -> None:
     )
     sizes = own.add_mutually_exclusive_group()
     sizes.add_argument("--quick", action="store_true", help="a smaller study: most claims stay open")
-    sizes.add_argument("--full", action="store_true", help="the paper's own sizes: some hours")
+    sizes.add_argument("--full", action="store_true", help="the paper's own sizes: an hour or two")
     own.add_argument("--workers", type=count, metavar="N", help="processes (default: the cores there are)")
     own.add_argument("--json", action="store_true", help="print claims.json instead of a table")
     own.set_defaults(run=run, parser=own)

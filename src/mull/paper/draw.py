@@ -148,7 +148,11 @@ def colour(name: str) -> str:
 def _line(axes: Axes, series: Series, panel: Panel) -> None:
     ink, dash = colour(series.colour), "--" if series.dashed else "-"
     if series.paper is not None:
-        axes.plot(*series.paper, color=ink, linewidth=1.2, linestyle=dash, alpha=LIGHT, zorder=2)
+        dot = "o" if len(series.paper[0]) == 1 else ""
+        axes.plot(
+            *series.paper, color=ink, linewidth=1.2, linestyle=dash, alpha=LIGHT, zorder=2, marker=dot,
+            markersize=3.6,
+        )  # fmt: skip
     axes.fill_between(series.x, series.low, series.high, color=ink, alpha=0.12, linewidth=0, zorder=1)
     axes.plot(
         series.x, series.y, color=ink, linewidth=1.9, linestyle=dash, marker=series.marker,

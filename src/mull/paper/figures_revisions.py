@@ -71,12 +71,17 @@ def budget_of(arrays: Arrays) -> int | None:
 def ratios(sheet: Sheet, by: str, prefix: str = "ratio") -> Panel:
     """Accuracy against the ratio, a line for each N."""
     series: list[Series] = []
+    absent: list[str] = []
     for i, n in enumerate(SIZES):
         name = f"{prefix}:{by}:{n}"
         if sheet.ours.arrays.has(name):
             series += sheet.line(name, f"N = {n}", f"n{i}")
+        elif curves.overall(name, sheet.figure) is not None:
+            absent.append(str(n))
     if not series:
         sheet.line(f"{prefix}:{by}:1", "", "grey")  # notes that it is missing
+    elif absent:
+        sheet.lacks(f"ratios at N = {', '.join(absent)}")
     return Panel("All problems", RATIO, ACCURACY, tuple(series), "linear")
 
 

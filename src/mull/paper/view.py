@@ -222,6 +222,8 @@ _PREFIXES = {
     "weighted:": "best-of-N weighted by that verifier",
     "policy:search": "compute-optimal search with width 4",
     "policy:revisions": "compute-optimal revisions",
+    "lookahead": "lookahead search of that depth and width",
+    "beam": "beam search of that width",
     "restem": "reviser trained by ReST-EM",
     "ratio": "chains of revisions at that ratio",
     "sequential": "chain of revisions",

@@ -193,6 +193,9 @@ def _bars(axes: Axes, series: Series, panel: Panel) -> None:
     wide = width / 2 if beside else width
     alpha = 0.9 if beside or series.colour == "ramp" else 0.38
     bound = series.bound or (False,) * len(series.x)
+    # Bars over one another: each with its interval in a place of its own.
+    place = next(i for i, each in enumerate(panel.series) if each is series)
+    aside = wide * ((place + 1) / (len(panel.series) + 1) - 0.5)
     for x, y, ink, low, high, least in zip(
         series.x, series.y, inks, series.low, series.high, bound, strict=True
     ):
@@ -204,6 +207,7 @@ def _bars(axes: Axes, series: Series, panel: Panel) -> None:
             axes.plot([x - shift] * 2, [low, high], color=INKS["ink"], linewidth=0.9, alpha=0.7, zorder=4)
         else:
             axes.plot([x - wide / 2, x + wide / 2], [y, y], color=ink, linewidth=1.6, zorder=3)
+            axes.plot([x + aside] * 2, [low, high], color=ink, linewidth=1.1, zorder=3)
     if series.paper is not None:
         ink = INKS["soft"] if series.colour == "ramp" else colour(series.colour)
         if beside:

@@ -100,7 +100,8 @@ def by_bin(sheet: Sheet, by: str, kind: str, title: str) -> Panel:
         )
     else:
         sheet.line(name, "", "grey")
-    return Panel(title, HARD, ACCURACY, tuple(series), "groups", BINS, width=1.6 / _SPAN)
+    along = f"{HARD}; bars: parallel (blue) to sequential (red)"
+    return Panel(title, along, ACCURACY, tuple(series), "groups", BINS, width=1.6 / _SPAN)
 
 
 def figure_7(ours: Ours) -> Figure:

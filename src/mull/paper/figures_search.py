@@ -49,7 +49,8 @@ def by_difficulty(sheet: Sheet, kind: str) -> Panel:
     methods = [("beam:4", "Beam, width 4", "green"), ("weighted:prm", "Best-of-N weighted", "orange")]
     methods.append(("majority", "Majority", "grey"))
     series = joined(sheet.bars(name, label, ink, BUDGETS, offsets, kind) for name, label, ink in methods)
-    return Panel(f"By {kind} difficulty", HARD, ACCURACY, series, "groups", BINS, width=width)
+    along = f"{HARD}; bars: N = {', '.join(map(str, BUDGETS))}"
+    return Panel(f"By {kind} difficulty", along, ACCURACY, series, "groups", BINS, width=width)
 
 
 def figure_4(ours: Ours) -> Figure:

@@ -289,7 +289,9 @@ def _compared(volume: float, budget: float, lines: Floats, larger: Floats) -> Co
     ends = spread = None
     low = high = float(gap[0])
     if len(gap) > 1:
-        low, high = (float(end) for end in np.percentile(gap[1:], [2.5, 97.5]))
+        # Outwards to a draw, as the relative improvement's ends are: so the two agree on the sign.
+        low = float(np.percentile(gap[1:], 2.5, method="lower"))
+        high = float(np.percentile(gap[1:], 97.5, method="higher"))
         ends = (low, high)
         spread = _relative_ends(gap[1:], larger[1:]) if relative is not None else None
     ahead: Ahead = "small" if low > 0 else "large" if high < 0 else "undecided"

@@ -159,7 +159,8 @@ def load(path: Path | str) -> Policy:
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise MullError(f"cannot read {path}: {error.strerror}") from None
+        hint = "; name the policy.json in it ('mull policy fit DIR' writes one)" if path.is_dir() else ""
+        raise MullError(f"cannot read {path}: {error.strerror}{hint}") from None
     except ValueError as error:
         raise MullError(f"{path} is not JSON: {error}") from None
     found = _Reader(path)

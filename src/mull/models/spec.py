@@ -13,6 +13,7 @@ loads none and asks no server.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from math import isfinite
@@ -239,6 +240,9 @@ def model_spec(named: str | ModelSpec) -> ModelSpec:
     """The model that a word, a folder, an address or a table names."""
     if isinstance(named, ModelSpec):
         return named
+    shown = Path(named).name if Path(named).is_absolute() else named
+    if re.fullmatch(r"[\w.-]+:\d+(/\S*)?", shown) and not Path(named).exists():
+        raise MullError(f"{named} looks like a server's address; write it with http:// before it")
     return ModelSpec(url=named) if is_url(named) else ModelSpec(path=named)
 
 

@@ -59,7 +59,7 @@ def _headline(ours: Ours) -> list[Claim]:
             what = mechanism
             against = "best-of-N weighted" if mechanism == "search" else "parallel attempts"
             # The same budget in both views: 64, or 256 parallel attempts, or the largest that both have.
-            n = min(shared(ours, policy, BASES[mechanism], default=64), _most(mechanism))
+            n = min(shared(ours, policy, BASES[mechanism], default=256), _most(mechanism))
             found += [
                 Claim(
                     topic,

@@ -100,7 +100,7 @@ def _ahead(view: View, by: str, n: int) -> Floats:
 
 def _ratios(ours: Ours) -> list[Claim]:
     topic = "The ratio of sequential to parallel attempts"
-    top = shared(ours, "parallel:score", default=64)
+    top = shared(ours, "parallel:score", default=256)
     bins = {(0, 1): "easy problems (bins 1 and 2)", (2, 3): "harder problems (bins 3 and 4)"}
     half = max(top // 2, 1)
     return [

@@ -39,15 +39,18 @@ class Sampled:
 
 def measure(study: Study, problems: Sequence[Problem], count: int) -> Sampled:
     """Sample and score ``count`` solutions; :class:`MullError` if none comes."""
-    return asyncio.run(_measure(study, problems, count))
-
-
-async def _measure(study: Study, problems: Sequence[Problem], count: int) -> Sampled:
     failures = Failures()
     # The engine and mull's own PRM or one behind a server: nothing large is loaded for this.
     prm = study.prm if isinstance(study.prm, str) or (study.prm and "url" in study.prm.table) else None
     alone = Study(study.name, engine=study.engine, prm=prm, orm=None)
+    # Loaded out here: connections of an engine that outlives the event loop are closed with the loop.
     loaded = models.load(alone).watched(failures)
+    return asyncio.run(_measure(study, problems, count, loaded, failures))
+
+
+async def _measure(
+    study: Study, problems: Sequence[Problem], count: int, loaded: models.Models, failures: Failures
+) -> Sampled:
     chosen = [problems[i * len(problems) // count % len(problems)] for i in range(count)]
     jobs = [
         Job(Trace(p), None, study.temperature, seed_for(study.seed, p.id, _ONE, 0, i), study.max_tokens)

@@ -72,7 +72,7 @@ def test_another_studys_shard_other_columns_and_missing_files_are_refused(tmp_pa
     with pytest.raises(MullError, match=r"x\.parquet\.seal is missing; delete .*x\.parquet and run"):
         store.read(path, "key", SCHEMA)
     path.unlink()
-    with pytest.raises(MullError, match="missing; run the same command"):
+    with pytest.raises(MullError, match="missing; run the same study again"):
         store.read(path, "key", SCHEMA)
 
 

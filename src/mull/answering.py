@@ -18,6 +18,7 @@ from mull.cost import Cost
 from mull.drive import Driver, Result, Task
 from mull.engines.recorded import RecordedEngine
 from mull.engines.small import SmallEngine
+from mull.engines.words import quoted
 from mull.errors import MullError
 from mull.models import ModelSpec, VerifierSpec, model_spec
 from mull.policy_file import Policy
@@ -142,9 +143,9 @@ def _notes(problem: Problem, using: Driver, policy: Policy | None) -> list[str]:
         if not isinstance(reader, SmallEngine | SmallVerifier):
             continue
         if unknown := reader.words.unspelt(problem.prompt):
-            listed = ", ".join(map(repr, unknown[:5])) + ", ..." * (len(unknown) > 5)
             notes.append(
-                f"the {whose} vocabulary cannot spell this problem ({listed}: unknown to it); expect nonsense"
+                f"the {whose} vocabulary cannot spell this problem ({quoted(unknown)}: unknown to it); "
+                "expect nonsense"
             )
             break
     name = models.known_as(using.engine.name)

@@ -12,12 +12,10 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
 
 from mull.allocation.protocol import Draw, Plan, Reply, Report, Sampled
-from mull.cost import ModelSize
 from mull.drive import Driver, Result, Task
-from mull.engines.base import Continuation, Engine, Job
+from mull.engines.base import Around, Continuation, Engine, Job
 from mull.problems import Problem
 from mull.replay.recorded import Recorded, text_of
 from mull.seeds import seed_for
@@ -60,31 +58,17 @@ def _sampled(result: Result, limit: int) -> list[Sampled]:
     ]
 
 
-class Numbered:
+class Numbered(Around):
     """An engine whose k-th fresh solution of a problem has the seed of the problem's k-th recorded sample."""
 
-    def __init__(self, engine: Engine, seed: int) -> None:
-        self._engine, self._seed = engine, seed
+    def __init__(self, inner: Engine, seed: int) -> None:
+        super().__init__(inner)
+        self._seed = seed
         self._given: Counter[str] = Counter()
-
-    @property
-    def name(self) -> str:
-        """The engine's."""
-        return self._engine.name
-
-    @property
-    def size(self) -> ModelSize:
-        """The engine's."""
-        return self._engine.size
-
-    @property
-    def batching(self) -> Literal["together", "apart"]:
-        """The engine's."""
-        return self._engine.batching
 
     async def sample(self, jobs: Sequence[Job]) -> list[Continuation]:
         """The engine's continuations of the jobs under their samples' seeds."""
-        return await self._engine.sample([self._numbered(job) for job in jobs])
+        return await self.inner.sample([self._numbered(job) for job in jobs])
 
     def _numbered(self, job: Job) -> Job:
         name = job.trace.problem.id

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mull.engines.words import Words
+from mull.engines.words import Words, quoted
 from mull.errors import MullError
 from mull.study.config import checkpoints
 from mull.study.folder import Recorded
@@ -21,24 +21,22 @@ def unspelt(recorded: Recorded) -> list[str]:
     """
     if recorded.study.problems.source == "tiny":
         return []
-    roles: dict[bytes, list[str]] = {}
-    folders: dict[bytes, Path] = {}
+    readers: dict[bytes, list[tuple[str, Path]]] = {}
     for role, folder in checkpoints(recorded.study).items():
         if (file := folder / "tokenizer.json").is_file():
-            folders[file.read_bytes()] = folder
-            roles.setdefault(file.read_bytes(), []).append(role)
+            readers.setdefault(file.read_bytes(), []).append((role, folder))
     found = []
-    for kind, folder in folders.items():
+    for alike in readers.values():
         try:
-            words = Words.load(folder, ())
+            words = Words.load(alike[0][1], ())
         except MullError:  # not one that mull's own engine reads
             continue
         unknown = [missing for p in recorded.problems if (missing := words.unspelt(p.prompt))]
         if unknown:
             listed = list(dict.fromkeys(word for missing in unknown for word in missing))
-            first = ", ".join(map(repr, listed[:5])) + ", ..." * (len(listed) > 5)
             found.append(
                 f"{len(unknown)} of {len(recorded.problems)} problems hold words that the vocabulary of the "
-                f"{' and the '.join(roles[kind])} cannot spell ({first}): expect nonsense of these"
+                f"{' and the '.join(role for role, _ in alike)} cannot spell ({quoted(listed)}): expect "
+                "nonsense of these"
             )
     return found

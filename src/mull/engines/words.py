@@ -139,3 +139,8 @@ class Words:
             found.append((token, start, end))
             end = start
         return found[::-1]
+
+
+def quoted(words: Sequence[str], most: int = 5) -> str:
+    """The first few words, for a message."""
+    return ", ".join(map(repr, words[:most])) + ", ..." * (len(words) > most)

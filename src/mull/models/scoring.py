@@ -40,10 +40,9 @@ class VerifierSpec:
                 "a verifier's table needs 'adapter', which says how the model is asked; a name or a folder "
                 "alone is a checkpoint of the built-in kind"
             )
-        from mull.verifiers.prm.build import BUILDERS
+        from mull.verifiers.prm.build import builder
 
-        if table["adapter"] not in BUILDERS:
-            raise MullError(f"there is no adapter {table['adapter']!r}; there are {', '.join(BUILDERS)}")
+        builder(table["adapter"])
         if "record" in table and "replay" in table:
             raise MullError("'record' asks what is not recorded, 'replay' never asks; give one of them")
         price = table.get("price_in")

@@ -240,9 +240,6 @@ def model_spec(named: str | ModelSpec) -> ModelSpec:
     """The model that a word, a folder, an address or a table names."""
     if isinstance(named, ModelSpec):
         return named
-    shown = Path(named).name if Path(named).is_absolute() else named
-    if re.fullmatch(r"[\w.-]+:\d+(/\S*)?", shown) and not Path(named).exists():
-        raise MullError(f"{named} looks like a server's address; write it with http:// before it")
     return ModelSpec(url=named) if is_url(named) else ModelSpec(path=named)
 
 
@@ -286,7 +283,9 @@ def placed(path: Value, place: Place) -> Value:
 
 
 def is_url(text: str) -> bool:
-    """Whether a name is a server's address."""
+    """Whether a name is a server's address; :class:`MullError` for one without its http://."""
+    if re.fullmatch(r"[\w.-]+:\d+(/\S*)?", text) and not Path(text).exists():
+        raise MullError(f"{text} looks like a server's address; write it with http:// before it")
     return text.startswith(("http://", "https://"))
 
 

@@ -108,7 +108,7 @@ def _ratios(ours: Ours) -> list[Claim]:
             topic,
             "At N = 8 the ratio does not matter",
             f"fully sequential less fully parallel at 8, points (within {MARGIN:g})",
-            lambda v: _tilt(v, "score", 8),
+            lambda v: _tilt(v, "ratio:score:8"),
             ALIKE,
         ),
         *(
@@ -146,8 +146,8 @@ def _ratios(ours: Ours) -> list[Claim]:
     ]
 
 
-def _tilt(view: View, by: str, n: int) -> Floats:
-    name = f"ratio:{by}:{n}"
+def _tilt(view: View, name: str) -> Floats:
+    """Fully sequential less fully parallel."""
     xs = view.places(name)
     return view.mean(name, float(xs.max())) - view.mean(name, float(xs.min()))
 
@@ -252,7 +252,7 @@ def _restem(ours: Ours) -> list[Claim]:
             topic,
             "A reviser trained by ReST-EM gets worse the more sequential its attempts are",
             f"fully sequential less fully parallel at {n}, majority, points",
-            lambda v: _restem_tilt(v, n),
+            lambda v: _tilt(v, f"restem:majority:{n}"),
             BELOW,
         ),
         Claim(
@@ -262,13 +262,3 @@ def _restem(ours: Ours) -> list[Claim]:
             lambda v: v.mean("restem:majority:1", 0) - v.mean("ratio:majority:1", 0),
         ),
     ]
-
-
-def _restem_tilt(view: View, n: int) -> Floats:
-    try:
-        xs = view.places(f"restem:majority:{n}")
-    except Absent:
-        raise Absent("this study has no chains of a reviser trained by ReST-EM") from None
-    return view.mean(f"restem:majority:{n}", float(xs.max())) - view.mean(
-        f"restem:majority:{n}", float(xs.min())
-    )

@@ -41,7 +41,7 @@ from typing import Any
 from mull.errors import MullError
 from mull.grading import grader
 from mull.models import ModelSpec, VerifierSpec, digest_of, simplest, verifier_spec
-from mull.models.spec import Place, from_table
+from mull.models.spec import Place, from_table, is_url
 from mull.problems import Problem
 from mull.sets import default_grader
 from mull.strategies.base import Arm, Value, start
@@ -249,7 +249,7 @@ def _typed(value: Any, kind: type | tuple[type, ...], name: str) -> Any:
 
 
 def _place(where: str, base: Path) -> str:
-    if where == "tiny" or where.startswith(("http://", "https://")):
+    if where == "tiny" or is_url(where):
         return where
     return str((base / Path(where).expanduser()).resolve())
 

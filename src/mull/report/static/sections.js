@@ -51,7 +51,7 @@ function calibrationFigure() {
   const point = (b) => ({ x: b.score, y: b.right, ci: [b.low, b.high], lines: [["mean score", b.score.toFixed(3)],
     ["right", `${percent(b.right)} %`], ["95 % interval", span([b.low, b.high])], ["samples", full(b.samples)]] });
   const list = styled(found.flatMap(([name, c]) => [["as it is", c.before], ["calibrated", c.after]].map(([how, bins]) => (
-    { key: `${name}-${how}`, label: `${name.toUpperCase()}, ${how}`, points: bins.map(point), ece: c.ece[how === "calibrated" ? "after" : "before"] }))));
+    { key: `${name}-${how}`, label: `${name.toUpperCase()}, ${how}`, points: bins.map(point) }))));
   const diagonal = (chart) => chart.picture.append(svg("path", { class: "grid",
     d: `M${chart.x(0)},${chart.y(0)}L${chart.x(1)},${chart.y(1)}` }));
   const chart = new LineChart(list, { title: "Calibration", chances: true, yTop: 1, height: 360, marks: diagonal,

@@ -42,10 +42,9 @@ def build(table: Mapping[str, object]) -> Verifier:
     """
     given = Table(dict(table))
     name = given.text("adapter")
-    if name not in BUILDERS:
-        raise MullError(f"there is no adapter {name!r}; there are {', '.join(BUILDERS)}")
+    made = builder(name)
     calibration = given.maybe("calibration")
-    found = BUILDERS[name](given)
+    found = made(given)
     given.done()
     return found if calibration is None else Calibrated.load(found, Path(calibration))
 
@@ -145,3 +144,10 @@ BUILDERS: Mapping[str, Callable[[Table], Verifier]] = MappingProxyType(
         "agreement": lambda given: Agreement(),
     }
 )
+
+
+def builder(adapter: str) -> Callable[[Table], Verifier]:
+    """What makes an adapter's verifiers; :class:`MullError` naming the known adapters."""
+    if adapter not in BUILDERS:
+        raise MullError(f"there is no adapter {adapter!r}; there are {', '.join(BUILDERS)}")
+    return BUILDERS[adapter]
